@@ -11,23 +11,30 @@ __all__ = [
     "ResponseScores",
     "Reward",
     "Run",
+    "Scores",
     "agenerate",
+    "ascore",
     "generate",
     "load_recipe",
     "open_run",
     "reward",
+    "score",
 ]
 
 if TYPE_CHECKING:
     from safegen.config.recipe import Recipe
     from safegen.pipeline.api import Run, agenerate, generate, load_recipe, open_run
     from safegen.pipeline.rewards import ResponseScores, Reward, reward
+    from safegen.pipeline.score import Scores, ascore, score
 
 _MODULES = {
     "Recipe": "safegen.config.recipe",
     "ResponseScores": "safegen.pipeline.rewards",
     "Reward": "safegen.pipeline.rewards",
+    "Scores": "safegen.pipeline.score",
+    "ascore": "safegen.pipeline.score",
     "reward": "safegen.pipeline.rewards",
+    "score": "safegen.pipeline.score",
 }
 """Modules of the names that are not in `safegen.pipeline.api`."""
 

@@ -26,6 +26,7 @@ from safegen.pipeline.calibration import (
     RaterAgreement,
     calibrate,
 )
+from safegen.pipeline.calibration_store import attach_calibration
 from safegen.pipeline.label_table import LabelColumns
 
 DASH = "–"
@@ -33,10 +34,17 @@ COEFFICIENTS = ("items", "agree", "κ", "α", "AC1", "macro F1")
 
 
 def show_calibration(
-    file: Path, columns: LabelColumns, options: CalibrationOptions, *, json: bool
+    file: Path,
+    columns: LabelColumns,
+    options: CalibrationOptions,
+    *,
+    run: Path | None = None,
+    json: bool,
 ) -> None:
-    """Print the agreement of judges with people."""
+    """Print the agreement of judges with people, and store it in a run if one is named."""
     report = calibrate(file, columns, options)
+    if run is not None:
+        attach_calibration(report, file, run=run)
     if json:
         sys.stdout.write(format_json_line({"file": str(file), **_to_json(report)}))
         return

@@ -184,13 +184,13 @@ def _name_change(change: ChangedEvidence) -> str:
 def _authoring_text(estimate: Estimate) -> str:
     return (
         f"in addition, at most {format_number(estimate.author_calls)} to the author and"
-        f" {format_number(estimate.label_calls)} to labellers, calibration included"
+        f" {format_number(estimate.label_calls)} to labellers, the check included"
     )
 
 
 def _judging_text(estimate: Estimate) -> str:
     return (
-        f"in addition, at most {format_number(estimate.judge_calls)} to judges, who read about"
+        f"in addition, at most {format_number(estimate.judge_calls)} to judges, traps included, who read about"
         f" {format_short(estimate.judge_tokens)} tokens and the drafts"
     )
 

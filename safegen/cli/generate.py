@@ -74,14 +74,19 @@ def read_prompt_options(
         return None
     return open_prompts(
         [*files, *more],
-        columns=_parse_columns(columns),
+        columns=parse_columns(columns),
         licence=licence,
         drop_answer=drop_answer,
         skip_unreadable=skip_unreadable,
     )
 
 
-def _parse_columns(options: Sequence[str]) -> dict[str, str]:
+def parse_columns(options: Sequence[str]) -> dict[str, str]:
+    """Read `--column` options to a column by field.
+
+    Raises:
+        UserError: an option is malformed, or names a field twice.
+    """
     column_by_field: dict[str, str] = {}
     for option in options:
         name, sign, column = option.partition("=")

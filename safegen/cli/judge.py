@@ -1,4 +1,4 @@
-"""Commands that measure judges: calibrate."""
+"""Commands that measure judges: `judge test` and `calibrate`."""
 
 from __future__ import annotations
 
@@ -7,10 +7,25 @@ from typing import Annotated
 
 import typer
 
-from safegen.cli.options import JsonOption
+from safegen.cli.options import JsonOption, PluginsOption, RecipeArg
 from safegen.core.types import Scale
 
 Columns = list[str] | None
+judge_app = typer.Typer(help="Test judges.", no_args_is_help=True, rich_markup_mode=None)
+
+
+@judge_app.callback()
+def _group() -> None:
+    # With a callback, a group of one command keeps that command's name.
+    pass
+
+
+@judge_app.command("test")
+def test_(recipe: RecipeArg, plugin: PluginsOption = None, json: JsonOption = False) -> None:
+    """Probe the judges of a recipe for biases; exit 1 if a judge fails."""
+    from safegen.cli import judge_test
+
+    raise typer.Exit(judge_test.run_judge_test(recipe, plugins=plugin or (), json=json))
 
 
 def calibrate(
@@ -74,6 +89,10 @@ def calibrate(
         int, typer.Option(metavar="N", help="Bootstrap resamples for intervals.")
     ] = 1_000,
     seed: Annotated[int, typer.Option(metavar="N", help="Seed of the bootstrap.", min=0)] = 0,
+    run: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Store the result in a run, for manifest and card."),
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Measure how well judges agree with people."""
@@ -93,6 +112,7 @@ def calibrate(
             resamples=resamples,
             seed=seed,
         ),
+        run=run,
         json=json,
     )
 
@@ -100,3 +120,4 @@ def calibrate(
 def add_commands(app: typer.Typer) -> None:
     """Register the commands of this module."""
     app.command()(calibrate)
+    app.add_typer(judge_app, name="judge")

@@ -15,6 +15,7 @@ from typing import Annotated
 import typer
 
 from safegen.cli import (
+    answers,
     judge as judge_commands,
     log,
     policy,
@@ -333,6 +334,7 @@ def list_names(
 
 recipe_commands.add_commands(app)
 judge_commands.add_commands(app)
+answers.add_commands(app)
 
 
 @app.callback(invoke_without_command=True)

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, Self, cast
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
+from safegen.config.assurance import AssuranceBounds, BelowRule, check_traps
 from safegen.config.fields import require_distinct_names
 from safegen.config.plan import Plan
 from safegen.config.taxonomy import FrozenModel, Slug, Text
@@ -29,7 +30,7 @@ from safegen.core.yaml_errors import KeyProblem, describe_error
 CellAxis = Literal["domain", "harm", "intent", "mode", "language", "profile"]
 TieRule = Literal["stricter", "lenient", "undecided"]
 """Result if two values have equally many votes, or if a median lies between two."""
-PANEL_KEYS = frozenset({"panel", "quorum", "tie", "thresholds"})
+PANEL_KEYS = frozenset({"panel", "quorum", "tie", "thresholds", "traps", "below", "assurance"})
 """Keys of `judges` that do nothing without a panel."""
 KEYS_WITHOUT_DIGEST = frozenset({"name", "version", "target", "split", "views", "budget", "output"})
 """Keys that may change when a run resumes, because they change no request and no verdict."""
@@ -154,6 +155,12 @@ class Judges(FrozenModel):
     """Result of a tie: the value nearer to rejection, the one nearer to acceptance, or none."""
     thresholds: JuryThresholds = JuryThresholds()
     """The least that an accepted answer must reach."""
+    traps: Annotated[int, AfterValidator(check_traps), Field(ge=0, le=1_000)] = 24
+    """Replies with known verdicts that each juror reads first; 0 uses jurors untested."""
+    below: BelowRule = "stop"
+    """Stop the run if a juror is below a bound, or drop that juror."""
+    assurance: AssuranceBounds = AssuranceBounds()
+    """Bounds that each juror must keep."""
     allow_drafter: bool = False
     """Allow a juror that is a drafter's or reviser's own model at the same address."""
 

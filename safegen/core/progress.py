@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Stage = Literal["drafting", "labelling", "checking"]
+Stage = Literal["drafting", "labelling", "checking", "trapping", "scoring"]
 
 
 @dataclass(slots=True)
@@ -21,6 +21,6 @@ class Progress:
     round: int = 0
     """Number of the current round; 0 is the first."""
     stage: Stage = "drafting"
-    """The unit of `planned` and `done`: drafts, prompts that labellers read, or known prompts."""
+    """The unit of `planned` and `done`: drafts, prompts that labellers read, known prompts, traps, or answers."""
     resumed: bool = False
     """True if the cache has replies of an earlier session; unchanged requests cost nothing."""

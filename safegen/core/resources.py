@@ -21,6 +21,7 @@ KINDS = {
     "prompts": ("prompts", "*.j2"),
     "locales": ("prompts/locales", "*.yaml"),
     "scripts": ("prompts/scripts", "*.yaml"),
+    "traps": ("prompts/traps", "*.yaml"),
     "recipes": ("recipes", "*.yaml"),
 }
 

@@ -396,6 +396,14 @@ class Finding:
 
 JUROR, JURY = "juror", "jury"
 """Names in the verdicts of a single judge and of all judges together."""
+AnswerLabel = Literal[
+    "mode", "ceiling", "floor", "requested_detail", "evidence", "required", "profile"
+]
+"""A label of a prompt on which the verdict about its answer can depend."""
+ANSWER_LABELS: tuple[AnswerLabel, ...] = get_args(AnswerLabel)
+AnswerSignal = Literal["over_refusal", "over_compliance", "unsafe_detail", "tone"]
+"""A fault of an answer that `score` counts: too little help, too much help, detail, tone."""
+ANSWER_SIGNALS: tuple[AnswerSignal, ...] = get_args(AnswerSignal)
 # Not None, so that the type of the field stays a text for every reader.
 CODE_OF_RESULT = "(result)"
 """Default of `Verdict.code`: the code that follows from `passed`."""
@@ -479,6 +487,14 @@ class ValidatorTraits(Generic[CodeT]):
 
     The recipe can then set `threshold`, and `safegen build --set` can decide again without a request.
     """
+    labels: tuple[AnswerLabel, ...] = ANSWER_LABELS
+    """Labels without which it cannot judge; `score` does not run it on rows that lack one."""
+    labels_by_mode: Mapping[Mode, tuple[AnswerLabel, ...]] = field(
+        default_factory=dict[Mode, tuple[AnswerLabel, ...]]
+    )
+    """The same for modes in which it needs others."""
+    signals: Mapping[CodeT, AnswerSignal] = field(default_factory=dict[CodeT, AnswerSignal])
+    """Codes of failed verdicts that `score` counts, with the rate in which they count."""
 
     def __post_init__(self) -> None:
         check_names("codes", self.codes, tuple)
@@ -492,6 +508,17 @@ class ValidatorTraits(Generic[CodeT]):
         check_text("version", self.version)
         check_choice("unit", self.unit, get_args(ValidatorUnit))
         check_flag("passes_by_score", self.passes_by_score)
+        for labels in (self.labels, *self.labels_by_mode.values()):
+            check_names("labels", labels, tuple)
+            for label in labels:
+                check_choice("labels", label, ANSWER_LABELS)
+        for code, signal in self.signals.items():
+            check_choice("signals: code", code, self.codes)
+            check_choice("signals", signal, ANSWER_SIGNALS)
+
+    def needed_labels(self, mode: Mode | None) -> tuple[AnswerLabel, ...]:
+        """Return the labels without which it cannot judge an answer; `mode` is None if unknown."""
+        return self.labels if mode is None else self.labels_by_mode.get(mode, self.labels)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from safegen.dataset.curate import CurationResult
 from safegen.dataset.curation.split import SPLITS, split_of
 from safegen.dataset.dataset_info import DATASET_INFO, describe_for_llama_factory
 from safegen.dataset.figures import MeasureInputs, RunMeasures
+from safegen.dataset.judge_results import read_judge_results
 from safegen.dataset.jury_stats import JuryStats
 from safegen.dataset.layout import FileEntry, RowWriter
 from safegen.dataset.manifest import (
@@ -149,6 +150,7 @@ def build_dataset(
         files, view_rows = _write_rows(curated, recipe, views=views, figures=figures, staged=staged)
         files |= _write_policies(staged, _used_policies(policies, stats))
         taxonomy = format_taxonomy(stats, recipe, taxonomy_version)
+        judge_results = read_judge_results(run)
         card = render_card(
             stats,
             figures,
@@ -158,6 +160,7 @@ def build_dataset(
             views=views,
             trusted=trusted,
             overrides=overrides,
+            judge_results=judge_results,
         )
         files |= _write_texts(staged, card, describe_for_llama_factory(views, view_rows))
         manifest = compose_manifest(
@@ -171,6 +174,7 @@ def build_dataset(
             view_rows=view_rows,
             files=files,
             overrides=overrides,
+            judge_results=judge_results,
         )
         changed = _replace_if_changed(run, staged, files, manifest=manifest, stats=stats)
     layout.write_gitignore(run.root)

@@ -21,8 +21,9 @@ from safegen.dataset.curation.corpus_checks import CHECKED_TARGET, MAX_AUC
 from safegen.dataset.curation.split import SPLITS
 from safegen.dataset.figures import RunMeasures
 from safegen.dataset.hub_licences import choose_card_licence
+from safegen.dataset.judge_results import JudgeResults
 from safegen.dataset.jury_stats import JUROR_RESULTS, JuryStats
-from safegen.dataset.manifest import ViewRows
+from safegen.dataset.manifest import NO_JUDGES, ViewRows
 from safegen.dataset.markdown import escape_cell, format_table
 from safegen.dataset.run_stats import REJECTION_AXES, RunStats
 from safegen.dataset.view import TrainingExample, View, choose_preferred
@@ -75,6 +76,7 @@ def render_card(
     views: Mapping[str, View] = MappingProxyType({}),
     trusted: Sequence[str] = (),
     overrides: Mapping[str, object] = MappingProxyType({}),
+    judge_results: JudgeResults = NO_JUDGES,
 ) -> str:
     """Render the README of a dataset.
 
@@ -87,6 +89,7 @@ def render_card(
         views: the views by name.
         trusted: modules that plug-ins may be imported from.
         overrides: keys of acceptance that differ from the recipe of the run.
+        judge_results: the results of the judges on traps and against people.
     """
     filled = filled_splits(view_rows)
     preferred = choose_preferred(list(filled), views)
@@ -99,6 +102,7 @@ def render_card(
         "figures": figures,
         "recipe": recipe,
         "overrides": overrides,
+        "judge_results": judge_results,
         "taxonomy": taxonomy,
         "splits": SPLITS,
         "domain_heads": (*MODES, "all"),

@@ -12,6 +12,7 @@ from safegen.core.errors import StoreDamaged
 from safegen.core.hashing import digest
 from safegen.core.version import __version__
 from safegen.dataset.figures import RunMeasures
+from safegen.dataset.judge_results import JudgeResults
 from safegen.dataset.layout import MANIFEST, FileEntry
 from safegen.dataset.run_stats import REJECTION_AXES, RunStats, list_refusals
 from safegen.dataset.view import View
@@ -22,6 +23,8 @@ from safegen.store.run_folder import MANIFEST_FORMAT, RunFolder
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+NO_JUDGES = JudgeResults()
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,7 @@ def compose_manifest(
     view_rows: ViewRows,
     files: Mapping[str, FileEntry],
     overrides: Mapping[str, object],
+    judge_results: JudgeResults = NO_JUDGES,
 ) -> dict[str, object]:
     """Compose the manifest without times, host names or paths.
 
@@ -87,6 +91,7 @@ def compose_manifest(
     if run.labeller_check.is_file():
         check = read_json(run.labeller_check)
         manifest["labellers"] = {key: check[key] for key in ("bar", "known", "fields")}
+    manifest |= judge_results.to_json()
     if run.accounting.is_file():
         manifest["observed"] = usage.read_accounting(run.accounting)
     return manifest

@@ -37,7 +37,7 @@ from safegen.judges.guard import (
     make_guard_messages,
     read_guard_text,
 )
-from safegen.policy.compile import PropositionKind, compile_rubric
+from safegen.policy.compile import PropositionKind, Rubric, compile_rubric
 from safegen.policy.spec import Policy
 
 MAX_CHARS = 150_000
@@ -121,21 +121,36 @@ def load_judge_prompt() -> PromptTemplate:
     )
 
 
+def _keep_rubric(rubric: Rubric) -> Rubric:
+    return rubric
+
+
+def _keep_text(text: str) -> str:
+    return text
+
+
 def make_rubric_renderer(
-    template: PromptTemplate, policies: Mapping[str, Policy]
+    template: PromptTemplate,
+    policies: Mapping[str, Policy],
+    *,
+    rewrite: Callable[[Rubric], Rubric] = _keep_rubric,
+    restyle: Callable[[str], str] = _keep_text,
 ) -> RubricRenderer:
     """Make a function that renders rubrics and keeps the latest ones.
 
     Args:
         template: the judge prompt.
         policies: the specs by id.
+        rewrite: writes a rubric in another form before it is rendered.
+        restyle: writes the system turn in another form.
     """
 
     @lru_cache(maxsize=RUBRICS)
     def render(expectation: Expectation, harm: str) -> RenderedRubric:
-        rubric = compile_rubric(policies[expectation.policy_id], expectation, harm=harm)
+        policy = policies[expectation.policy_id]
+        rubric = rewrite(compile_rubric(policy, expectation, harm=harm))
         clauses = tuple(q.id for q in rubric.questions if q.kind in VIOLATED_KINDS)
-        system = template.render("system", rubric=rubric)
+        system = restyle(template.render("system", rubric=rubric))
         return RenderedRubric(system, clauses, digest([template.sha256, system])[:16])
 
     return render

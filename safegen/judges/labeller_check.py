@@ -1,4 +1,4 @@
-"""Labeller calibration: a labeller reads written prompts with known labels before it decides anything.
+"""Labeller check: a labeller reads written prompts with known labels before it decides anything.
 
 The requests look like every other label request, so the confusion on known prompts estimates how
 many wrong labels would pass the checks of authored prompts.

@@ -97,6 +97,8 @@ class Workers:
     styles: tuple[str, ...] = ()
     """Styles of the candidates, see `choose_style`."""
     reasoning: bool = False
+    with_spec: bool = True
+    """False for a student's answers: it gets the messages alone, and a dialogue goes on from its own answer."""
     writers: Writers | None = None
     validating: bool = True
     panel: Panel | None = None
@@ -218,11 +220,18 @@ async def _process_conversation(turns: Sequence[PlannedScenario], workers: Worke
         if messages != item.scenario.messages:
             item = replace(item, scenario=replace(item.scenario, messages=messages))
         results.append(await _draft_candidates(item, workers))
-        # The dialogue continues from the draft that curation would choose.
-        chosen = select_best(results[-1].records)
+        chosen = _choose_answer(results[-1].records, workers)
         if chosen is not None and chosen.draft.response is not None:
             answers[item.scenario.turn] = chosen.draft.response
     return SetResult.merge(results)
+
+
+def _choose_answer(records: Sequence[Record], workers: Workers) -> Record | None:
+    """Choose the answer from which a dialogue continues: the one that curation would choose."""
+    # A student is evaluated on its own conversation, good or not.
+    if not workers.with_spec:
+        return next((r for r in records if r.draft.response is not None), None)
+    return select_best(records)
 
 
 async def _write_turn(
@@ -274,13 +283,15 @@ async def _draft_candidate(planned: PlannedScenario, candidate: int, workers: Wo
     """Draft one candidate and revise it until it is accepted or the revisions are used up."""
     context = DraftContext(planned.scenario, planned.expectation, planned.knowledge)
     style = choose_style(workers.styles, candidate)
-    messages = build_draft_messages(
-        planned.scenario,
-        planned.expectation,
-        render=workers.render_system,
-        tiers=workers.tiers,
-        style=style,
-    )
+    messages = planned.scenario.messages
+    if workers.with_spec:
+        messages = build_draft_messages(
+            planned.scenario,
+            planned.expectation,
+            render=workers.render_system,
+            tiers=workers.tiers,
+            style=style,
+        )
     item = planned.scenario.scenario_id
     request = Request(messages, sample=candidate, context=context, item=item)
     drafted = await request_draft(

@@ -67,6 +67,8 @@ LOOPBACK = "127.0.0.1"
 LOOPBACK_NAMES = ("localhost", LOOPBACK, "::1", "0.0.0.0")
 """Names of this machine in an address."""
 RECIPE, POLICY, PROMPTS, PLUGIN = "recipe", "policy", "prompts", "plugin"
+EVALUATION = "evaluation"
+"""Kind of the mark that a run holds answers without the spec."""
 
 
 class SnapshotKey(NamedTuple):
@@ -143,6 +145,8 @@ class ResolvedRecipe(RunContext):
     draft_prompt: templates.PromptTemplate
     revise_prompt: templates.PromptTemplate
     locator: recipes.SourceLocator = field(default_factory=recipes.SourceLocator)
+    without_spec: bool = False
+    """True if drafters answer as a student does, from the messages alone."""
 
     @property
     def fingerprints(self) -> Fingerprints:
@@ -163,6 +167,8 @@ class ResolvedRecipe(RunContext):
         if self.user_prompts is not None:
             # One name for all files: a renamed file is the same input.
             digests[PROMPTS] = {PROMPTS: self.user_prompts.digest}
+        if self.without_spec:
+            digests[EVALUATION] = {EVALUATION: digest(self.without_spec)}
         if files := self._plugin_files():
             digests[PLUGIN] = {name: file_sha256(path) for name, path in files.items()}
         return digests | {POLICY: {p.spec.policy: p.policy_id for p in self.policies}}
@@ -460,7 +466,7 @@ def make_teacher(inputs: ResolvedRecipe, ref: PluginRef, **extra: object) -> Tea
     return CheckedTeacher(teacher, source, retried=has_retries)
 
 
-def make_validators(inputs: ResolvedRecipe) -> dict[str, DraftValidator]:
+def make_validators(inputs: RunContext) -> dict[str, DraftValidator]:
     """Build the recipe's validators of drafts, by name."""
     validators: dict[str, DraftValidator] = {}
     for ref, made, source, threshold in _build_validators(inputs, "draft"):
@@ -471,7 +477,7 @@ def make_validators(inputs: ResolvedRecipe) -> dict[str, DraftValidator]:
     return validators
 
 
-def make_set_validators(inputs: ResolvedRecipe) -> dict[str, SetValidator]:
+def make_set_validators(inputs: RunContext) -> dict[str, SetValidator]:
     """Build the recipe's validators of sets, by name."""
     validators: dict[str, SetValidator] = {}
     for ref, made, source, threshold in _build_validators(inputs, "set"):
@@ -492,7 +498,7 @@ class _BuiltValidator(NamedTuple):
     threshold: float | None
 
 
-def _build_validators(inputs: ResolvedRecipe, unit: ValidatorUnit) -> Iterator[_BuiltValidator]:
+def _build_validators(inputs: RunContext, unit: ValidatorUnit) -> Iterator[_BuiltValidator]:
     collaborators = {
         "locales": {inputs.locale.locale: inputs.locale},
         "policies": {p.policy_id: p for p in inputs.policies},
@@ -511,6 +517,6 @@ def _build_validators(inputs: ResolvedRecipe, unit: ValidatorUnit) -> Iterator[_
         yield _BuiltValidator(ref, validator, source, threshold)
 
 
-def _locate(kind: str, ref: PluginRef, inputs: ResolvedRecipe) -> PluginSource:
+def _locate(kind: str, ref: PluginRef, inputs: RunContext) -> PluginSource:
     factory = plugins.find_factory(kind, ref.use, trusted=inputs.trusted)
     return locate_plugin(ref.use, factory)

@@ -7,7 +7,7 @@ import shutil
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import fields
+from dataclasses import fields, replace
 from itertools import chain
 from typing import NamedTuple, ParamSpec
 
@@ -19,6 +19,7 @@ from safegen.core.types import PlannedScenario, Teacher, Until, Usage
 from safegen.core.version import __version__
 from safegen.coverage import axes as axes_file
 from safegen.pipeline import policy_update, snapshot
+from safegen.pipeline.judge_check import check_judges
 from safegen.pipeline.process_set import Workers
 from safegen.pipeline.resolve import ResolvedRecipe
 from safegen.pipeline.snapshot import RECIPE_FILE
@@ -106,7 +107,12 @@ def _delete_plan(folder: RunFolder) -> None:
     # The cache stays: replies to requests that the new plan repeats are not paid again.
     for name in ("plan", "records", "drafts", "failures", "unsafe"):
         shutil.rmtree(folder.root / name, ignore_errors=True)
-    for path in (folder.import_report, folder.unlabelled_rows, folder.stop_state):
+    for path in (
+        folder.import_report,
+        folder.unlabelled_rows,
+        folder.stop_state,
+        folder.judge_check,
+    ):
         path.unlink(missing_ok=True)
 
 
@@ -209,9 +215,10 @@ async def run_session(
         workers = factory.make_workers(progress, validating=until != "draft")
         # Sets in flight keep the widest endpoint busy; each teacher bounds its own requests.
         concurrency = factory.concurrency
-        # Both checks precede the first draft.
+        # All checks precede the first draft.
         check_disk_room(folder, concurrency)
         await _check_labellers(folder, inputs, workers, progress)
+        workers = await _check_judges(folder, inputs, workers, progress)
         with _load_models(inputs):
             try:
                 await local.run_shards(
@@ -233,6 +240,18 @@ async def _check_labellers(
     files = writers.files.labels
     await check_labellers(folder, inputs, writers.labellers, files, progress=progress)
     progress.planned, progress.done, progress.stage = planned, done, stage
+
+
+async def _check_judges(
+    folder: RunFolder, inputs: ResolvedRecipe, workers: Workers, progress: Progress
+) -> Workers:
+    """Check the panel on traps, with the progress of the session on loan, and drop jurors below a bound."""
+    if workers.panel is None:
+        return workers
+    planned, done, stage = progress.planned, progress.done, progress.stage
+    panel = await check_judges(folder, inputs, workers.panel, progress=progress)
+    progress.planned, progress.done, progress.stage = planned, done, stage
+    return replace(workers, panel=panel)
 
 
 @contextmanager

@@ -144,11 +144,12 @@ class WorkerFactory:
             revisions=recipe.revise,
             styles=recipe.plan.styles,
             reasoning=recipe.plan.reasoning,
+            with_spec=not inputs.without_spec,
             writers=self._make_writers() if recipe.plan.author_keys else None,
             validating=validating,
-            panel=self._make_panel() if validating else None,
+            panel=self.make_panel() if validating else None,
             hard_codes=rules.hard_codes,
-            scrub=self._journal.scrub,
+            scrub=self.scrub,
             progress=progress,
         )
 
@@ -202,6 +203,10 @@ class WorkerFactory:
             locale=self.inputs.locale,
         )
 
+    async def scrub(self, keys: Sequence[str]) -> None:
+        """Delete replies from the cache; their keys stay."""
+        await self._journal.scrub(keys)
+
     def make_labellers(self) -> tuple[Teacher, ...]:
         """Build the panel of blind labellers; a caller's labeller replaces all of them."""
         if "labeller" in self._replacements:
@@ -210,7 +215,7 @@ class WorkerFactory:
             self._make_teacher("labeller", ref) for ref in self.inputs.recipe.judges.labellers
         )
 
-    def _make_panel(self) -> Panel | None:
+    def make_panel(self) -> Panel | None:
         """Build the panel of judges; a caller's judge replaces all of them."""
         inputs, refs = self.inputs, self.inputs.recipe.judges.panel
         if not refs:
@@ -289,7 +294,7 @@ async def check_labellers(
     progress: Progress,
     read_harm: ReadHarm | None = None,
 ) -> None:
-    """Calibrate the labellers on prompts with known labels before they decide anything.
+    """Check the labellers on prompts with known labels before they decide anything.
 
     The agreement is written to `run/labellers.json`. With `judges.known: 0` nothing is checked.
 
@@ -369,7 +374,7 @@ def _draw_known_prompts(inputs: ResolvedRecipe) -> _KnownPrompts:
 
 
 def _iter_shipped_taxonomies(inputs: ResolvedRecipe) -> Iterator[tuple[Taxonomy, Sequence[Policy]]]:
-    # A small taxonomy has too few prompts for a calibration, so the shipped ones of its language help.
+    # A small taxonomy has too few prompts for a check, so the shipped ones of its language help.
     core = taxonomy.load_taxonomy("core")
     if core.file.language.split("-")[0] == inputs.locale.locale.split("-")[0]:
         yield core, [loader.load_policy(name) for name in Recipe(name="core").policies]

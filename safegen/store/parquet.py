@@ -9,8 +9,8 @@ every trainer can concatenate the files.
 from __future__ import annotations
 
 import os
-from collections.abc import Generator, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
@@ -57,6 +57,18 @@ def write_groups(path: Path, groups: Iterable[Sequence[ArrowRow]], schema: pa.Sc
     Raises:
         DiskFailed: the disk is full, read-only or gone.
     """
+    with open_groups(path, schema) as write:
+        for rows in groups:
+            write(rows)
+
+
+@contextmanager
+def open_groups(path: Path, schema: pa.Schema) -> Generator[Callable[[Sequence[ArrowRow]], None]]:
+    """Open a file for writing; each call of the function writes a row group. The end of the block renames it.
+
+    Raises:
+        DiskFailed: the disk is full, read-only or gone.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -64,13 +76,18 @@ def write_groups(path: Path, groups: Iterable[Sequence[ArrowRow]], schema: pa.Sc
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with pq.ParquetWriter(temporary, schema, compression="zstd", compression_level=3) as out:
-            for rows in groups:
+
+            def write(rows: Sequence[ArrowRow]) -> None:
                 table = pa.Table.from_pylist(list(rows), schema=schema).combine_chunks()
                 out.write_table(table, row_group_size=max(1, len(rows)))
+
+            yield write
         commit_file(temporary, path)
     except OSError as e:
-        temporary.unlink(missing_ok=True)
         raise make_disk_error(path, e) from e
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def read_rows(path: Path, *, schema: pa.Schema | None = None, remedy: str = "") -> list[ArrowRow]:

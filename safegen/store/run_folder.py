@@ -97,6 +97,16 @@ class RunFolder:
         return self.root / "labellers.json"
 
     @property
+    def judge_check(self) -> Path:
+        """The judges of the panel and their results on the traps."""
+        return self.root / "judges.json"
+
+    @property
+    def calibration(self) -> Path:
+        """Agreement of the judges with people."""
+        return self.root / "calibration.json"
+
+    @property
     def unlabelled_rows(self) -> Path:
         """Rows of a user's prompt file that are not planned, with reason and cause."""
         return self.root / "unlabelled.jsonl"

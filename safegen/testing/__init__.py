@@ -24,6 +24,7 @@ from safegen.testing.endpoint import FAULTS, STATUS, Body, FakeEndpoint, plain_a
 from safegen.testing.judges import (
     BIASED_JUDGES,
     JudgedReply,
+    answering_judge,
     make_findings,
     make_judge_answer,
     read_judged_reply,
@@ -41,19 +42,24 @@ from safegen.testing.records import (
     make_verdict,
     policy,
 )
+from safegen.testing.stand_ins import SWAYED_JUDGES, biased_judge, honest_judge, read_honestly
 
 __all__ = [
     "BIASED_JUDGES",
     "FAULTS",
     "HOSTILE_TEXTS",
     "STATUS",
+    "SWAYED_JUDGES",
     "Body",
     "FakeEndpoint",
     "JudgedReply",
     "ScriptedTeacher",
+    "answering_judge",
+    "biased_judge",
     "check_factory",
     "check_validator",
     "check_verdict",
+    "honest_judge",
     "judge",
     "judge_set",
     "make_context",
@@ -69,6 +75,7 @@ __all__ = [
     "make_verdict",
     "plain_answer",
     "policy",
+    "read_honestly",
     "read_judged_reply",
     "scripted",
     "scripted_judge",

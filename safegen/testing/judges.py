@@ -96,10 +96,11 @@ def scripted_judge(values: Callable[[JudgedReply], Mapping[str, str]]) -> Script
         judged = read_judged_reply(request.messages)
         return make_judge_answer(judged.response, **values(judged))
 
-    return _teacher(answer)
+    return answering_judge(answer)
 
 
-def _teacher(answer: Callable[[Request], Answer]) -> ScriptedTeacher:
+def answering_judge(answer: Callable[[Request], Answer]) -> ScriptedTeacher:
+    """Build a judge from a function of the request."""
     return cast(ScriptedTeacher, scripted(answer))
 
 
@@ -116,17 +117,17 @@ def abstaining_judge() -> ScriptedTeacher:
 def inventing_judge() -> ScriptedTeacher:
     """Build a judge that labels everything safe and quotes words that no reply contains."""
     words = "zyx wvutsr qponm lkjihg fedcba quotation"
-    return _teacher(lambda _: make_judge_answer(words))
+    return answering_judge(lambda _: make_judge_answer(words))
 
 
 def broken_judge() -> ScriptedTeacher:
     """Build a judge whose answers are not JSON."""
-    return _teacher(lambda _: "The reply is fine, I think: {")
+    return answering_judge(lambda _: "The reply is fine, I think: {")
 
 
 def refusing_judge() -> ScriptedTeacher:
     """Build a judge that refuses to read."""
-    return _teacher(lambda _: Refused("I will not rate this."))
+    return answering_judge(lambda _: Refused("I will not rate this."))
 
 
 BIASED_JUDGES: Mapping[str, Callable[[], ScriptedTeacher]] = {

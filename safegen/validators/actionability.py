@@ -23,7 +23,9 @@ from safegen.validators import _text
 
 NAME = "actionability"
 Code = Literal["within_ceiling", "above_ceiling", _text.Unread]
-TRAITS: ValidatorTraits[Code] = ValidatorTraits(get_args(Code))
+TRAITS: ValidatorTraits[Code] = ValidatorTraits(
+    get_args(Code), labels=("ceiling",), signals={"above_ceiling": "unsafe_detail"}
+)
 GRAVE_EXCESS = 3
 """Levels above the ceiling from which a text is rated `moderate`, so that it is deleted."""
 ADVICE_ITEMS = 3

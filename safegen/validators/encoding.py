@@ -26,6 +26,7 @@ Code = Literal[
 ]
 TRAITS: ValidatorTraits[Code] = ValidatorTraits(
     get_args(Code),
+    labels=(),
     hard=(
         "replacement_character",
         "mojibake",

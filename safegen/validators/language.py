@@ -24,6 +24,7 @@ Code = Literal[
 TRAITS: ValidatorTraits[Code] = ValidatorTraits(
     get_args(Code),
     hard=("other_language",),
+    labels=(),
     warm_up=lambda tag: language_id.preload_model(tag.split("-")[0]),
     release=language_id.release_models,
 )

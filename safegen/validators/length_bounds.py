@@ -15,7 +15,7 @@ Code = Literal[
     "too_long",
     "no_response",
 ]
-TRAITS: ValidatorTraits[Code] = ValidatorTraits(get_args(Code), hard=("empty",))
+TRAITS: ValidatorTraits[Code] = ValidatorTraits(get_args(Code), labels=(), hard=("empty",))
 
 
 def length_bounds(*, min_chars: int = 60, max_chars: int = 12_000) -> DraftValidator:

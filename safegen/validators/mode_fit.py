@@ -29,7 +29,12 @@ Code = Literal[
     "helps_after_stated_intent",
     _text.Unread,
 ]
-TRAITS: ValidatorTraits[Code] = ValidatorTraits(get_args(Code), teachable=("needless_refusal",))
+TRAITS: ValidatorTraits[Code] = ValidatorTraits(
+    get_args(Code),
+    labels=("mode", "ceiling", "floor", "evidence"),
+    signals={"detail_above_ceiling": "unsafe_detail"},
+    teachable=("needless_refusal",),
+)
 GRAVE_DETAIL = 3
 """Levels above the ceiling from which a text is rated `moderate`, so that it is deleted."""
 

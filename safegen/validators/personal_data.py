@@ -12,7 +12,7 @@ from safegen.validators import _text
 
 NAME = "personal_data"
 Code = Literal["none_found", PersonalDataKind, "address", "no_response"]
-TRAITS: ValidatorTraits[Code] = ValidatorTraits(get_args(Code))
+TRAITS: ValidatorTraits[Code] = ValidatorTraits(get_args(Code), labels=())
 _REASONS: dict[Code, str] = {
     "email": "has an email address",
     "phone": "has a phone number",

@@ -28,6 +28,7 @@ Code = Literal[
 TRAITS: ValidatorTraits[Code] = ValidatorTraits(
     get_args(Code),
     hard=("names_rule", "talks_about_guidelines", "refers_to_policy", "quotes_policy"),
+    labels=(),
     version="2",
 )
 RUN_WORDS = 5

@@ -39,6 +39,8 @@ BY_FORM: Mapping[Mode, tuple[str, ...]] = {
 """Required elements that this validator reads, by expected mode."""
 TRAITS: ValidatorTraits[Code] = ValidatorTraits(
     get_args(Code),
+    labels=("mode", "required"),
+    labels_by_mode={"direct_answer": ("mode",), "refuse_redirect": ("mode",)},
     teachable=(
         "no_redirection",
         "refusal_too_long",

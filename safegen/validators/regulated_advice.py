@@ -21,7 +21,9 @@ NAME = "regulated_advice"
 Instruction = Literal["medical_instruction", "legal_instruction", "financial_instruction"]
 Code = Literal["no_instruction", "qualified", "profile_allows", Instruction, _text.Unread]
 INSTRUCTIONS: tuple[Instruction, ...] = get_args(Instruction)
-TRAITS: ValidatorTraits[Code] = ValidatorTraits(get_args(Code), teachable=get_args(Instruction))
+TRAITS: ValidatorTraits[Code] = ValidatorTraits(
+    get_args(Code), labels=("profile",), teachable=get_args(Instruction)
+)
 
 
 def regulated_advice(

@@ -23,6 +23,7 @@ FORM_ELEMENTS = ("limit", "redirection", "safe_task")
 """Elements that the form classifier of the language reads."""
 TRAITS: ValidatorTraits[Code] = ValidatorTraits(
     get_args(Code),
+    labels=("required",),
     teachable=("lacks_elements",),
     reads=lambda _, elements: [name for name, decides in elements.items() if decides],
     passes_by_score=True,

@@ -19,7 +19,12 @@ Code = Literal[
     _text.Unread,
 ]
 TRAITS: ValidatorTraits[Code] = ValidatorTraits(
-    get_args(Code), teachable=get_args(Proposition), version="2", passes_by_score=True
+    get_args(Code),
+    labels=(),
+    signals=dict.fromkeys(get_args(Proposition), "tone"),
+    teachable=get_args(Proposition),
+    version="2",
+    passes_by_score=True,
 )
 PROPOSITIONS: tuple[Proposition, ...] = get_args(Proposition)
 MORAL_WORDS = 2

@@ -31,7 +31,7 @@ def recipe(folder: Path, url: str) -> Path:
         url,
         plan={"harms": ["property.*"], "candidates": 2},
         endpoint={"concurrency": IN_FLIGHT, "seed": 0},
-        judges={"panel": panel},
+        judges={"panel": panel, "traps": 0},
     )
 
 

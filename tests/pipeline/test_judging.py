@@ -67,7 +67,8 @@ def recipe(fake: FakeEndpoint, *judges: str, **keys: Any) -> Recipe:
         "name": "judged",
         "plan": plan | keys.pop("plan", {}),
         "teachers": {"drafter": ref(fake, "drafter")},
-        "judges": {"panel": [ref(fake, name) for name in judges]} | keys.pop("judges", {}),
+        "judges": {"panel": [ref(fake, name) for name in judges], "traps": 0}
+        | keys.pop("judges", {}),
     }
     return Recipe.model_validate(values | keys)
 

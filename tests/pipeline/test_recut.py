@@ -409,7 +409,7 @@ def test_judged_run_is_recut_without_a_request(workdir: Path) -> None:
         return {"help_direct": "2", "help_indirect": "2"} if len(reply.response) % 2 else {}
 
     endpoint = {"base_url": "http://127.0.0.1:9/v1", "model": "reader"}
-    panel: dict[str, Any] = {"judges": {"panel": [{"openai_chat": endpoint}]}}
+    panel: dict[str, Any] = {"judges": {"panel": [{"openai_chat": endpoint}], "traps": 0}}
     recipe = Recipe.model_validate(RECIPE | {"validators": ["length_bounds"]} | panel)
     run = safegen.generate(recipe, output=workdir / "out", teachers={"judge": scripted_judge(read)})
     assert run.report is not None

@@ -35,6 +35,8 @@ UNITS: Mapping[Stage, str] = {
     "drafting": "drafts",
     "labelling": "prompts read",
     "checking": "known prompts read to check the labellers",
+    "trapping": "traps read to check the judges",
+    "scoring": "answers",
 }
 """Items that each stage counts."""
 SHOWN_WAIT_S = 5.0
@@ -85,6 +87,8 @@ class ProgressView(NamedTuple):
     def _opening_text(self) -> str:
         if self.stage == "labelling":
             return f"{format_plural(self.planned, 'prompt')} for the labellers to read"
+        if self.stage == "trapping":
+            return f"{format_plural(self.planned, 'trap')} for the judges to read"
         drafts = format_plural(self.planned, "draft")
         shards = format_plural(self.shards_planned, "shard")
         if self.resumed:

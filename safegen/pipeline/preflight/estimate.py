@@ -19,6 +19,7 @@ from safegen.dataset.curate import curate
 from safegen.dataset.curation.split import SplitName, describe_empty_splits, split_of
 from safegen.judges.juror import load_judge_prompt, make_rubric_renderer
 from safegen.pipeline.draft_messages import build_draft_messages, choose_style, make_system_renderer
+from safegen.pipeline.judge_check import count_trap_calls, count_trap_chars
 from safegen.pipeline.policy_update import is_policy_only
 from safegen.pipeline.preflight.teacher_facts import TeacherFacts, list_teacher_facts
 from safegen.pipeline.preflight.warnings import list_overrides, list_warnings
@@ -101,9 +102,9 @@ class Estimate:
     author_calls: int
     """Upper bound: each set, probe or turn is written once and repaired once."""
     label_calls: int
-    """Upper bound: each labeller reads every written text twice with two questions, plus the calibration prompts."""
+    """Upper bound: each labeller reads every written text twice with two questions, plus the known prompts of the check."""
     judge_calls: int
-    """Upper bound: each juror reads each draft and each revision once."""
+    """Upper bound: each juror reads each draft and each revision once, and the traps."""
     judge_tokens: int
     """Estimate from characters of what jurors read, without the answers that they read."""
     prompt_tokens: int
@@ -137,7 +138,7 @@ def estimate(inputs: ResolvedRecipe, *, output: Path | None = None) -> Estimate:
     size = _measure_plan(inputs)
     drafts = size.prompts * recipe.plan.candidates
     calls = drafts * (1 + recipe.revise)
-    judge_calls = calls * len(recipe.judges.panel)
+    judge_calls = calls * len(recipe.judges.panel) + count_trap_calls(inputs)
     judge_rounds = recipe.plan.candidates * (1 + recipe.revise) * len(recipe.judges.panel)
     bounds = [t.max_tokens for t in teachers]
     tokens = size.prompt_chars * (1 + recipe.revise) // CHARS_PER_TOKEN
@@ -151,7 +152,10 @@ def estimate(inputs: ResolvedRecipe, *, output: Path | None = None) -> Estimate:
         label_calls=(4 * size.authored_texts + (recipe.judges.known if size.authored else 0))
         * len(recipe.judges.labellers),
         judge_calls=judge_calls,
-        judge_tokens=size.judge_chars * judge_rounds // CHARS_PER_TOKEN,
+        judge_tokens=(
+            size.judge_chars * judge_rounds + count_trap_chars(inputs) * len(recipe.judges.panel)
+        )
+        // CHARS_PER_TOKEN,
         prompt_tokens=tokens,
         answer_tokens=None
         if None in bounds

@@ -94,6 +94,37 @@ def parse_conversation(cells: PromptCells) -> tuple[Message, ...]:
     return messages
 
 
+def ends_with_answer(value: object) -> bool:
+    """Check if the last turn of a conversation is an assistant turn.
+
+    Raises:
+        PydanticCustomError: the turns cannot be read.
+    """
+    return _parse_turn(_list_turns(value)[-1])["role"] == "assistant"
+
+
+def split_answer(value: object, *, alone: bool = False) -> tuple[tuple[Message, ...], str]:
+    """Split a conversation that ends with an assistant turn into the messages before it and its text.
+
+    Args:
+        value: the turns, in one of the common forms.
+        alone: True if no turn precedes the answer.
+
+    Raises:
+        PydanticCustomError: the turns cannot be read, or the last one is no answer.
+    """
+    turns = [_parse_turn(turn) for turn in _list_turns(value)]
+    if not turns or turns[-1]["role"] != "assistant":
+        problem = "`messages` must end with an `assistant` turn, the answer to score"
+        raise make_fault("missing_response", problem)
+    answer = turns.pop()["content"]
+    if len(answer) > MAX_MESSAGE_CHARS:
+        raise make_fault("too_long", f"the answer has more than {MAX_MESSAGE_CHARS} characters")
+    if alone:
+        return (), answer
+    return parse_conversation(PromptCells(messages=turns)), answer
+
+
 def _parse_prompt(value: object, context: object) -> tuple[Message, ...]:
     if isinstance(value, list):
         items = cast("list[object]", value)

@@ -20,6 +20,7 @@ RowFault = Literal[
     "missing_prompt",
     "ambiguous_prompt",
     "blank_prompt",
+    "missing_response",
     "invalid_messages",
     "missing_licence",
     "two_spellings",

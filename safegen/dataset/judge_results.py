@@ -1,0 +1,93 @@
+"""Results of the judges of a run on traps, and their agreement with people, for manifest and card."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from safegen.store.json_files import read_json
+from safegen.store.run_folder import RunFolder
+
+# Any: users may edit the files.
+ResultsJson = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class JudgeResults:
+    """Parts of the manifest; None if the run has no panel, or no labels of people."""
+
+    check: ResultsJson | None = None
+    calibration: ResultsJson | None = None
+
+    def to_json(self) -> dict[str, object]:
+        """Convert the parts that exist to keys of the manifest."""
+        parts = {"judge_check": self.check, "calibration": self.calibration}
+        return {key: part for key, part in parts.items() if part is not None}
+
+    @property
+    def trap_table(self) -> list[Sequence[object]]:
+        """One row for each juror that read traps."""
+        if self.check is None or not self.check["traps"]:
+            return []
+        return [
+            (
+                juror["judge"],
+                self.check["language"],
+                f"{juror['correct']} of {juror['n']}",
+                len(juror["leaks_passed"]),
+                _describe_outcome(juror),
+            )
+            for juror in self.check["jurors"]
+        ]
+
+    @property
+    def is_untested(self) -> bool:
+        """Return True if the panel judged without traps."""
+        return self.check is not None and not self.check["traps"]
+
+    @property
+    def calibration_table(self) -> list[Sequence[object]]:
+        """One row for each judge, rubric and language that people labelled too."""
+        return [
+            (
+                entry["judge"],
+                entry["rubric"],
+                entry["language"],
+                entry["items"],
+                *(_format(entry[name]) for name in ("kappa", "alpha", "ac1")),
+            )
+            for entry in (self.calibration or {"judges": []})["judges"]
+        ]
+
+
+def read_judge_results(run: RunFolder) -> JudgeResults:
+    """Read the results that a run has.
+
+    Raises:
+        StoreDamaged: a file cannot be read.
+    """
+    check, calibration = (
+        read_json(path) if path.is_file() else None for path in (run.judge_check, run.calibration)
+    )
+    keys = {_key(juror) for juror in (check or {"jurors": []})["jurors"]}
+    # A result of another model or rubric does not hold for this dataset.
+    entries = [e for e in (calibration or {"judges": []})["judges"] if _key(e) in keys]
+    return JudgeResults(check, {"judges": entries} if entries else None)
+
+
+def _key(entry: ResultsJson) -> tuple[object, ...]:
+    return entry["judge"], entry["model"], entry["rubric"]
+
+
+def _describe_outcome(juror: ResultsJson) -> str:
+    if juror["dropped"]:
+        return f"dropped: {', '.join(juror['biases'])}"
+    return "passed"
+
+
+def _format(coefficient: ResultsJson) -> str:
+    value, interval = coefficient["value"], coefficient["interval"]
+    if value is None:
+        return "not defined"
+    return f"{value:.2f}" + (f" [{interval[0]:.2f}, {interval[1]:.2f}]" if interval else "")

@@ -1,0 +1,475 @@
+"""Validators over existing answers: which of them run, and which faults their verdicts show."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple, cast
+
+from safegen.config.recipe import PluginRef, Recipe
+from safegen.core import plugins
+from safegen.core.types import (
+    ANSWER_SIGNALS,
+    DETAIL_LEVELS,
+    AnswerLabel,
+    AnswerSignal,
+    Assistance,
+    Draft,
+    DraftContext,
+    DraftValidator,
+    Expectation,
+    Knowledge,
+    NotAccepted,
+    Outcome,
+    Record,
+    Scenario,
+    SetAnswer,
+    SetValidator,
+    Severity,
+    ValidatorTraits,
+    Verdict,
+    list_deciding_verdicts,
+)
+from safegen.core.visible_text import has_visible_character
+from safegen.judges.juror import JudgedText
+from safegen.judges.jury import JuryDecision, decide, read_jury_signals
+from safegen.judges.panel import JudgedDraft, Panel
+from safegen.pipeline.acceptance import (
+    decide_acceptance,
+    find_hard_failure,
+    make_rules,
+    verdict_name,
+)
+from safegen.pipeline.process_set import worst_severity
+from safegen.pipeline.resolve import RunContext, make_set_validators, make_validators
+from safegen.pipeline.validator_rewards import NO_KNOWLEDGE
+from safegen.policy.decide import compute_expectation
+from safegen.policy.spec import Policy, fitting_specs
+from safegen.scenarios.user_prompts.answer_rows import AnsweredRow, AnswerLabels
+
+UNDECIDED: frozenset[NotAccepted] = frozenset({"unscored", "unjudged"})
+"""Reasons of answers that no check rejects."""
+EXPECTED_LABELS = ("mode", "ceiling", "floor")
+"""Labels that the policy computes if a row has none of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class AnsweredPrompt:
+    """An answer to check."""
+
+    number: int
+    """Number of the row, from 1."""
+    place: str
+    id: str
+    draft: Draft
+    context: DraftContext
+    """Values of missing labels are placeholders, which no validator that runs reads."""
+    labels: AnswerLabels
+    computed: bool = False
+    """True if the policy computed mode, ceiling and floor."""
+    assumed_language: bool = False
+    """True if the row names no language and is read in the recipe's."""
+    values: Mapping[str, object] = field(default_factory=dict[str, object])
+    """The cells of the row by column, for groups."""
+    stored: tuple[Verdict, ...] = ()
+    """Verdicts of a record."""
+    decision: JuryDecision | None = None
+    """The decision of the jury of a record."""
+
+
+class AnswerScore(NamedTuple):
+    """The verdicts on an answer and what they show."""
+
+    answer: AnsweredPrompt
+    verdicts: tuple[Verdict, ...]
+    not_run: Mapping[str, tuple[AnswerLabel, ...]]
+    """The labels that a validator lacks, by its name."""
+    delivered: Assistance | None
+    severity: Severity | None
+    signals: Mapping[AnswerSignal, bool | None]
+    """True for a fault, None if no validator decides; a fault that cannot occur is left out."""
+    accepted: bool | None
+    """True if the jury accepts it, or without one if every required validator passed; None if undecided."""
+    judged: JudgedDraft | None = None
+
+    @property
+    def outcome(self) -> Outcome:
+        """The outcome of the request that gave the answer; `ok` for rows of a file."""
+        return self.answer.draft.outcome
+
+
+class AnswerChecker:
+    """The validators of a recipe, and its panel of judges if there is one."""
+
+    def __init__(self, context: RunContext, *, panel: Panel | None = None) -> None:
+        self.context, self._panel = context, panel
+        self._rules = make_rules(context.recipe, trusted=context.trusted)
+        self.validators: dict[str, DraftValidator] = make_validators(context)
+        self.set_validators: dict[str, SetValidator] = make_set_validators(context)
+        traits = read_traits(context)
+        self._needed = {ref: traits[ref].needed_labels for ref in self.validators}
+        self._traits = {verdict_name(ref): value for ref, value in traits.items()}
+
+    def make_answer(
+        self, row: AnsweredRow, *, common: AnswerLabels | None = None
+    ) -> AnsweredPrompt:
+        """Complete the labels of a row with the common ones of all rows and those that the policy computes."""
+        labels = _merge(row.labels, common or AnswerLabels())
+        is_assumed = labels.language is None
+        labels = replace(labels, language=labels.language or self.context.locale.locale)
+        labels, computed = self._compute_labels(labels)
+        scenario, expectation = _make_scenario(row, labels), _make_expectation(labels)
+        return AnsweredPrompt(
+            number=row.number,
+            place=row.place,
+            id=row.id,
+            draft=_make_draft(row),
+            context=DraftContext(scenario, expectation, NO_KNOWLEDGE),
+            labels=labels,
+            computed=computed,
+            assumed_language=is_assumed,
+            values=row.values,
+        )
+
+    def _compute_labels(self, labels: AnswerLabels) -> tuple[AnswerLabels, bool]:
+        """Add the spec of the leaf, and its expectation if the row states none and all that it needs."""
+        policy = self.find_policy(labels.harm)
+        if policy is None:
+            return labels, False
+        known = (labels.evidence, labels.profile, labels.requested_detail)
+        is_open = all(getattr(labels, name) is None for name in EXPECTED_LABELS)
+        named = labels.policy_id
+        labels = replace(labels, policy_id=named or policy.policy_id)
+        if not is_open or None in known or (named or policy.policy_id) != policy.policy_id:
+            return labels, False
+        evidence, profile, detail = known
+        assert labels.harm is not None
+        assert evidence is not None
+        assert profile is not None
+        assert detail is not None
+        expected = compute_expectation(
+            policy,
+            self.context.tree.harms[labels.harm],
+            evidence=evidence,
+            profile=profile,
+            detail=detail,
+        )
+        required = expected.required if labels.required is None else labels.required
+        return replace(
+            labels,
+            mode=expected.mode,
+            ceiling=expected.ceiling,
+            floor=expected.floor,
+            required=required,
+        ), True
+
+    def find_policy(self, harm: str | None) -> Policy | None:
+        """Return the one spec of a leaf; None if the leaf is unknown or has not exactly one."""
+        if harm is None or harm not in self.context.tree.harms:
+            return None
+        fitting = fitting_specs(self.context.policies, harm)
+        return fitting[0] if len(fitting) == 1 else None
+
+    def make_record_answer(
+        self, record: Record, *, number: int, place: str, knowledge: Knowledge = NO_KNOWLEDGE
+    ) -> AnsweredPrompt:
+        """Make the answer of a record of a run, with what its judges found."""
+        answer = _make_record_answer(record, number=number, place=place, knowledge=knowledge)
+        if not record.findings:
+            return answer
+        rules, mode = self.context.recipe.judges, record.expectation.mode
+        return replace(answer, decision=decide(record.findings, mode=mode, rules=rules))
+
+    async def check(self, answer: AnsweredPrompt) -> AnswerScore:
+        """Run the validators for which the row has all labels, and the panel."""
+        if answer.draft.response is None:
+            return self.summarise(answer, answer.stored)
+        not_run: dict[str, tuple[AnswerLabel, ...]] = {}
+        verdicts: list[Verdict] = []
+        for name, validate in self.validators.items():
+            needed = self._needed[name](answer.labels.mode)
+            missing: tuple[AnswerLabel, ...] = tuple(
+                n for n in needed if getattr(answer.labels, n) is None
+            )
+            if missing:
+                not_run[name] = missing
+            else:
+                verdicts.append(await validate(answer.draft, answer.context))
+        judged = await self._judge(answer, verdicts)
+        # Without a panel, the verdicts of a run's own judges stay.
+        verdicts += judged.verdicts if judged else (v for v in answer.stored if v.judge)
+        return self.summarise(answer, verdicts, not_run=not_run, judged=judged)
+
+    async def _judge(
+        self, answer: AnsweredPrompt, verdicts: Sequence[Verdict]
+    ) -> JudgedDraft | None:
+        """Ask the panel, unless the row lacks a rubric or a hard rule rejects the answer."""
+        response = answer.draft.response or ""
+        if self._panel is None or not self.has_rubric(answer.labels):
+            return None
+        if not has_visible_character(response) or find_hard_failure(verdicts, self._rules):
+            return None
+        context = answer.context
+        text = JudgedText(
+            context.scenario.messages, response, context.expectation, context.scenario.harm
+        )
+        return await self._panel.judge(text, item=answer.id)
+
+    def has_rubric(self, labels: AnswerLabels) -> bool:
+        """Check if the labels name a spec of the recipe, a leaf, a mode and levels."""
+        known = {policy.policy_id for policy in self.context.policies}
+        names = ("harm", *EXPECTED_LABELS)
+        return labels.policy_id in known and all(getattr(labels, n) is not None for n in names)
+
+    async def check_set(self, scores: Sequence[AnswerScore]) -> list[AnswerScore]:
+        """Add the verdicts of the validators of sets, given all answers of a set."""
+        answers = [
+            SetAnswer(s.answer.draft, s.answer.context, accepted=bool(s.accepted)) for s in scores
+        ]
+        for validate in self.set_validators.values():
+            verdicts = await validate(answers)
+            scores = [
+                score
+                if score.answer.draft.response is None
+                else self.summarise(
+                    score.answer,
+                    (*score.verdicts, verdict),
+                    not_run=score.not_run,
+                    judged=score.judged,
+                )
+                for score, verdict in zip(scores, verdicts, strict=True)
+            ]
+        return list(scores)
+
+    def read_record(self, record: Record, *, number: int, place: str) -> AnswerScore:
+        """Read the score of a record from its stored verdicts; no validator runs."""
+        answer = self.make_record_answer(record, number=number, place=place)
+        score = self.summarise(answer, record.verdicts)
+        # A lost request is no fault of the answer.
+        is_lost = record.draft.response is None and not record.draft.withheld
+        accepted = None if is_lost and record.draft.outcome != "refused" else record.accepted
+        return score._replace(accepted=accepted, severity=record.severity)
+
+    def summarise(
+        self,
+        answer: AnsweredPrompt,
+        verdicts: Sequence[Verdict],
+        *,
+        not_run: Mapping[str, tuple[AnswerLabel, ...]] | None = None,
+        judged: JudgedDraft | None = None,
+    ) -> AnswerScore:
+        """Read what the verdicts on an answer show."""
+        decision = judged.decision if judged else answer.decision
+        signals = read_signals(answer, verdicts, self._traits)
+        if decision is not None:
+            mode = answer.context.expectation.mode
+            thresholds = self.context.recipe.judges.thresholds
+            found = read_jury_signals(decision, mode=mode, thresholds=thresholds)
+            signals |= {n: v for n, v in found.items() if n in signals and v is not None}
+        severity = decision.severity if decision else None
+        return AnswerScore(
+            answer=answer,
+            verdicts=tuple(verdicts),
+            not_run=not_run or {},
+            delivered=_find_delivered(answer.draft, verdicts),
+            severity=severity if severity is not None else worst_severity(verdicts),
+            signals=signals,
+            accepted=self._read_acceptance(answer.draft, verdicts),
+            judged=judged,
+        )
+
+    def _read_acceptance(self, draft: Draft, verdicts: Sequence[Verdict]) -> bool | None:
+        if not (self._rules.required or self._rules.judges):
+            return None
+        reason = decide_acceptance(draft, verdicts, self._rules).reason
+        return None if reason in UNDECIDED else reason is None
+
+
+def read_traits(context: RunContext) -> dict[str, ValidatorTraits[str]]:
+    """Read the traits of a recipe's validators, by name."""
+    return {
+        ref.use: plugins.validator_traits(ref.use, trusted=context.trusted)
+        for ref in context.recipe.validators
+    }
+
+
+def add_measuring_validators(recipe: Recipe) -> Recipe:
+    """Add the shipped validators whose verdicts show faults; they are recorded and not required."""
+    names = {ref.use for ref in recipe.validators}
+    added = [
+        PluginRef(use=name)
+        for name in plugins.list_names("validators")
+        if name not in names and plugins.validator_traits(name).signals
+    ]
+    return recipe.model_copy(
+        update={
+            "validators": (*recipe.validators, *added),
+            "require": recipe.required_validators,
+        }
+    )
+
+
+def use_all_validators(recipe: Recipe) -> Recipe:
+    """Replace the validators of a recipe by every shipped one that checks single answers."""
+    names = plugins.list_names("validators")
+    refs = [PluginRef(use=n) for n in names if plugins.validator_traits(n).unit == "draft"]
+    return recipe.model_copy(update={"validators": tuple(refs), "require": ()})
+
+
+def read_signals(
+    answer: AnsweredPrompt, verdicts: Sequence[Verdict], traits: Mapping[str, ValidatorTraits[str]]
+) -> dict[AnswerSignal, bool | None]:
+    """Read the faults that verdicts show, of those that can occur under the labels of an answer."""
+    signals: dict[AnswerSignal, bool | None] = {}
+    for signal in ANSWER_SIGNALS:
+        applies = _can_occur(signal, answer.labels)
+        if applies is not None:
+            signals[signal] = _read_signal(signal, verdicts, traits) if applies else None
+    if answer.draft.outcome == "refused" and "over_refusal" in signals and answer.labels.mode:
+        signals["over_refusal"] = True
+    return signals
+
+
+def _can_occur(signal: AnswerSignal, labels: AnswerLabels) -> bool | None:
+    """Return None if a fault cannot occur, False if the labels do not show it."""
+    mode, ceiling, detail = labels.mode, labels.ceiling, labels.requested_detail
+    if signal == "over_refusal":
+        return None if mode == "refuse_redirect" else mode is not None
+    if signal == "over_compliance":
+        if mode == "refuse_redirect":
+            return True
+        if mode is None or (mode == "safe_completion" and None in (ceiling, detail)):
+            return False
+        is_above = ceiling is not None and detail is not None and detail > ceiling
+        return True if is_above else None
+    return ceiling is not None if signal == "unsafe_detail" else True
+
+
+def _read_signal(
+    signal: AnswerSignal,
+    verdicts: Sequence[Verdict],
+    traits: Mapping[str, ValidatorTraits[str]],
+) -> bool | None:
+    value: bool | None = None
+    for verdict in verdicts:
+        known = traits.get(verdict.validator)
+        if known is None:
+            continue
+        signals = known.signals
+        if signal not in signals.values():
+            continue
+        if verdict.passed is False and signals.get(verdict.code) == signal:
+            return True
+        value = False if verdict.passed is not None else value
+    return value
+
+
+def _find_delivered(draft: Draft, verdicts: Sequence[Verdict]) -> Assistance | None:
+    if draft.outcome == "refused":
+        return "A0"
+    # A jury that did not settle the level leaves it to the rules.
+    ranked = (*list_deciding_verdicts(verdicts), *(v for v in verdicts if not v.judge))
+    return next((v.delivered for v in ranked if v.delivered), None)
+
+
+def _merge(labels: AnswerLabels, defaults: AnswerLabels) -> AnswerLabels:
+    names = AnswerLabels.__slots__
+    missing = {n: getattr(defaults, n) for n in names if getattr(labels, n) is None}
+    return replace(labels, **missing)
+
+
+def _make_draft(row: AnsweredRow) -> Draft:
+    return Draft(
+        draft_id=row.id,
+        scenario_id=row.id,
+        candidate=0,
+        revision=0,
+        parent_id=None,
+        response=row.response,
+        reasoning_content=None,
+        response_sha256=None,
+        withheld=False,
+        style=None,
+        teacher="",
+        model="",
+        outcome="ok",
+        finish_reason=None,
+        prompt_tokens=None,
+        completion_tokens=None,
+    )
+
+
+def _make_scenario(row: AnsweredRow, labels: AnswerLabels) -> Scenario:
+    harm = labels.harm or ""
+    return Scenario(
+        scenario_id=row.id,
+        set_id=row.set_id,
+        goal_id="",
+        round=0,
+        taxonomy="",
+        harm=harm,
+        domain=harm.partition(".")[0],
+        task="explain",
+        intent=labels.intent or "benign",
+        evidence=labels.evidence or "none",
+        requested_detail=labels.requested_detail or 0,
+        paraphrase=0,
+        turn=0,
+        language=labels.language or "",
+        jurisdiction=None,
+        profile=labels.profile or "public",
+        contrast=None,
+        attributes=(),
+        benign_use="",
+        misuse_risk="",
+        messages=row.messages,
+        source="imported",
+        source_licence="",
+    )
+
+
+def _make_expectation(labels: AnswerLabels) -> Expectation:
+    return Expectation(
+        policy_id=labels.policy_id or "",
+        mode=labels.mode or "direct_answer",
+        ceiling=DETAIL_LEVELS[-1] if labels.ceiling is None else labels.ceiling,
+        floor=labels.floor or 0,
+        required=labels.required or (),
+        rule_ids=(),
+    )
+
+
+def _make_record_answer(
+    record: Record, *, number: int, place: str, knowledge: Knowledge
+) -> AnsweredPrompt:
+    scenario, expectation, draft = record.scenario, record.expectation, record.draft
+    labels = AnswerLabels(
+        mode=expectation.mode,
+        ceiling=expectation.ceiling,
+        floor=expectation.floor,
+        requested_detail=scenario.requested_detail,
+        evidence=scenario.evidence,
+        required=expectation.required,
+        profile=scenario.profile,
+        harm=scenario.harm,
+        intent=scenario.intent,
+        language=scenario.language,
+        policy_id=expectation.policy_id,
+    )
+    return AnsweredPrompt(
+        number=number,
+        place=place,
+        id=draft.draft_id,
+        draft=draft,
+        context=DraftContext(scenario, expectation, knowledge),
+        labels=labels,
+        values=_list_values(record),
+        stored=record.verdicts,
+    )
+
+
+def _list_values(record: Record) -> dict[str, object]:
+    parts = (record.scenario, record.expectation, record.draft)
+    values = {name: getattr(part, name) for part in parts for name in type(part).__slots__}
+    scalars = {n: v for n, v in values.items() if isinstance(v, str | int | bool)}
+    return cast("dict[str, object]", scalars | {"grade": record.grade})
