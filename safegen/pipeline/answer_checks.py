@@ -367,12 +367,9 @@ def _read_signal(
 def _find_delivered(draft: Draft, verdicts: Sequence[Verdict]) -> Assistance | None:
     if draft.outcome == "refused":
         return "A0"
-    levels: list[Assistance] = [
-        v.delivered for v in list_deciding_verdicts(verdicts) if v.delivered
-    ]
+    settled = next((v.delivered for v in list_deciding_verdicts(verdicts) if v.delivered), None)
     # A jury that did not settle the level leaves it to the rules.
-    levels += [v.delivered for v in verdicts if v.delivered and not v.judge]
-    return levels[0] if levels else None
+    return settled or next((v.delivered for v in verdicts if v.delivered and not v.judge), None)
 
 
 def _merge(labels: AnswerLabels, defaults: AnswerLabels) -> AnswerLabels:
