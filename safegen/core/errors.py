@@ -127,6 +127,8 @@ class ItemError(SafegenError):
         super().__init__(message)
         self.key = key
         """Cache key of the failed request, which `retry` repeats."""
+        self.withheld = False
+        """True if the stored reply has no text any more, because unsafe text was deleted."""
 
 
 class TeacherUnavailable(ItemError):

@@ -337,7 +337,7 @@ class Draft:
     reasoning_content: str | None
     response_sha256: str | None
     withheld: bool
-    """True if the text was rated unsafe and deleted."""
+    """True if the text was deleted: it was rated unsafe, or a repair made it useless."""
     style: str | None
     teacher: str
     """Name of the plug-in."""
@@ -373,6 +373,7 @@ FindingCode = Literal[
     "invented_evidence",
     "not_asked",
     "too_long",
+    "withheld",
     JurorOutcome,
 ]
 """Code of a finding; all codes but `answered` leave its value null."""

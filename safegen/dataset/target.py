@@ -70,7 +70,7 @@ class TargetReport:
         if self.stalled and self.stop_code != "stalled":
             yield f"{len(self.stalled):,} of these cells gained nothing in their last round"
         if self.turns:
-            yield f"{self.turns:,} turns of conversations lack an accepted draft and are not asked again"
+            yield f"{self.turns:,} turns of conversations lack an accepted draft; only a last turn is asked again"
         if self.hint:
             yield f"hint: {self.hint}"
 

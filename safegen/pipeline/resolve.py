@@ -231,7 +231,9 @@ def resolve_recipe(recipe: Recipe | str, *, trusted: Sequence[str] = ()) -> Reso
         draft_prompt=templates.load_template(
             "draft", blocks=["system"], fields=["instructions", "operator", "style"]
         ),
-        revise_prompt=templates.load_template("revise", blocks=["user"], fields=["findings"]),
+        revise_prompt=templates.load_template(
+            "revise", blocks=["user", "again"], fields=["findings"]
+        ),
         trusted=tuple(trusted),
         locator=locator,
     )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 import time
-from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from itertools import chain
 
@@ -12,7 +14,7 @@ from safegen.config.recipe import PluginRef, Recipe
 from safegen.config.taxonomy import Harm, Taxonomy
 from safegen.core.errors import RunError
 from safegen.core.progress import Progress
-from safegen.core.types import Evidence, Expectation, Profile, Teacher, TeacherTraits
+from safegen.core.types import Evidence, Expectation, Profile, Record, Teacher, TeacherTraits
 from safegen.coverage import axes
 from safegen.coverage.axes import DEFAULT_AXES
 from safegen.judges.blind_labels import LabelFiles
@@ -27,7 +29,7 @@ from safegen.judges.labeller_check import (
 )
 from safegen.judges.panel import Panel
 from safegen.pipeline.acceptance import make_rules
-from safegen.pipeline.process_set import Drafter, Workers
+from safegen.pipeline.process_set import Drafter, Workers, keep_nothing
 from safegen.pipeline.resolve import (
     ResolvedRecipe,
     has_layers,
@@ -45,13 +47,18 @@ from safegen.scenarios.authoring.expand import Writers
 from safegen.scenarios.authoring.plan_sets import list_axis_values
 from safegen.store import usage
 from safegen.store.journal import Journal
+from safegen.store.quarantine import Quarantine
 from safegen.store.run_folder import RunFolder, write_json
 from safegen.teachers import CustomTeacher, Meter, RateLimiters
 
 
 @asynccontextmanager
 async def open_worker_factory(
-    folder: RunFolder, inputs: ResolvedRecipe, teachers: Mapping[str, Teacher]
+    folder: RunFolder,
+    inputs: ResolvedRecipe,
+    teachers: Mapping[str, Teacher],
+    *,
+    clock: Callable[[], float] = time.time,
 ) -> AsyncGenerator[WorkerFactory]:
     """Open a worker factory on the run's journal and budget.
 
@@ -74,7 +81,13 @@ async def open_worker_factory(
             before=before,
             on_request=counter.write,
         )
-        factory = WorkerFactory(inputs, journal=journal, meter=meter, teachers=teachers)
+        factory = WorkerFactory(
+            inputs,
+            journal=journal,
+            meter=meter,
+            teachers=teachers,
+            quarantine=_make_quarantine(folder, inputs.recipe, clock),
+        )
         try:
             yield factory
         finally:
@@ -93,6 +106,23 @@ async def open_worker_factory(
         await journal.aclose()
 
 
+def _make_quarantine(
+    folder: RunFolder, recipe: Recipe, clock: Callable[[], float]
+) -> Callable[[Record], Awaitable[None]]:
+    """Make the function that encrypts a disputed draft; without a key it does nothing."""
+    settings = recipe.judges.quarantine
+    key = os.environ.get(settings.key_env) if settings else None
+    if settings is None or not key:
+        return keep_nothing
+    opened = Quarantine(folder, key, days=settings.days)
+
+    async def put(record: Record) -> None:
+        # In a thread, because fsync takes longest.
+        await asyncio.to_thread(opened.put, record, now=clock())
+
+    return put
+
+
 class WorkerFactory:
     """A builder of workers that share a journal, a meter and rate limits."""
 
@@ -103,8 +133,10 @@ class WorkerFactory:
         journal: Journal,
         meter: Meter,
         teachers: Mapping[str, Teacher],
+        quarantine: Callable[[Record], Awaitable[None]] = keep_nothing,
     ) -> None:
         self.inputs = inputs
+        self._quarantine = quarantine
         self.meter = meter
         self.teachers: list[Teacher] = []
         """The teachers built so far; the owner closes them."""
@@ -148,6 +180,8 @@ class WorkerFactory:
             panel=self.make_panel() if validating else None,
             hard_codes=rules.hard_codes,
             scrub=self.scrub,
+            # A student's answers never enter the dataset, so nothing is to be reviewed.
+            quarantine=keep_nothing if inputs.without_spec else self._quarantine,
             progress=progress,
         )
 

@@ -7,7 +7,7 @@ without the kill.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from safegen.store.journal import Journal
@@ -34,10 +34,11 @@ async def finish_scrub(folder: RunFolder) -> None:
     Raises:
         StoreDamaged: a note or the journal cannot be read.
     """
+    finished = set(folder.finished_shards())
+    _delete_leftovers(folder, finished)
     shards = sorted(list_numbers(folder.root / "unsafe", ".json"))
     if not shards and not folder.journal.exists():
         return
-    finished = set(folder.finished_shards())
     journal = Journal(folder.journal)
     try:
         for shard in shards:
@@ -47,6 +48,14 @@ async def finish_scrub(folder: RunFolder) -> None:
             delete_note(folder, shard)
     finally:
         await journal.aclose()
+
+
+def _delete_leftovers(folder: RunFolder, finished: Collection[int]) -> None:
+    """Delete files of a killed session that hold drafts without verdicts."""
+    for temporary in folder.root.rglob("*.tmp"):
+        temporary.unlink(missing_ok=True)
+    for shard in finished:
+        folder.drafts(shard).unlink(missing_ok=True)
 
 
 def _note(folder: RunFolder, shard: int) -> Path:
