@@ -199,13 +199,14 @@ class Recipe(FrozenModel):
     validators: tuple[PluginRef, ...] = tuple(
         PluginRef(use=name)
         for name in (
+            # First: it waits for other drafts, and the others then share what they read of this one.
+            "response_form",
             "length_bounds",
             "language",
             "policy_leak",
-            "refusal_form",
             "required_elements",
             "style",
-            "mode_fit",
+            "detail_ceiling",
             "encoding",
             "personal_data",
             "regulated_advice",

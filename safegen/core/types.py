@@ -494,9 +494,12 @@ class ValidatorTraits(Generic[CodeT]):
     """The same for modes in which it needs others."""
     signals: Mapping[CodeT, AnswerSignal] = field(default_factory=dict[CodeT, AnswerSignal])
     """Codes of failed verdicts that `score` counts, with the rate in which they count."""
+    replaces: tuple[str, ...] = ()
+    """Names of validators that no longer exist; a recipe that names one is pointed to this validator."""
 
     def __post_init__(self) -> None:
         check_names("codes", self.codes, tuple)
+        check_names("replaces", self.replaces, tuple)
         for name in ("teachable", "hard"):
             codes: tuple[CodeT, ...] = getattr(self, name)
             check_names(name, codes, tuple)
@@ -540,6 +543,8 @@ class TeacherTraits:
     """All candidates of a prompt but one have a deliberate fault."""
     reads_styles: bool = True
     """It follows `plan.styles`."""
+    uses_phrases: bool = False
+    """It composes its drafts of the phrases of the language pack, so that the pack's patterns read them."""
     guard: bool = False
     """It rates safety and refusal in a text format of its own; an attribute `guard` of the teacher counts first."""
     operational: frozenset[str] = frozenset()
@@ -557,6 +562,7 @@ class TeacherTraits:
             "takes_seed",
             "makes_weaker_drafts",
             "reads_styles",
+            "uses_phrases",
             "guard",
         ):
             check_flag(name, getattr(self, name))

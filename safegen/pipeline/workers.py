@@ -163,7 +163,7 @@ class WorkerFactory:
         return Workers(
             drafters=drafters,
             reviser=self._make_drafter("reviser", reviser) if reviser else drafters[0],
-            validators=make_validators(inputs),
+            validators=make_validators(inputs, phrasers=self._list_phrasers()),
             set_validators=make_set_validators(inputs),
             required=rules.required,
             policies={p.policy_id: p for p in inputs.policies},
@@ -194,6 +194,12 @@ class WorkerFactory:
     def _make_drafter(self, role: str, ref: PluginRef) -> Drafter:
         teacher = self._make_teacher(role, ref)
         return Drafter(ref.use, teacher, self._traits(role, ref).grade)
+
+    def _list_phrasers(self) -> frozenset[str]:
+        teachers = self.inputs.recipe.teachers
+        refs = [("drafter", ref) for ref in teachers.drafter]
+        refs += [("reviser", teachers.reviser)] if teachers.reviser else []
+        return frozenset(ref.use for role, ref in refs if self._traits(role, ref).uses_phrases)
 
     def _traits(self, role: str, ref: PluginRef) -> TeacherTraits:
         """Return the traits of a teacher; a caller's teacher may state its own as `traits`."""

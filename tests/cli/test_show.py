@@ -132,7 +132,7 @@ Fits = Callable[[dict[str, Any]], bool]
         (("--intent", "malicious"), lambda r: r["intent"] == "malicious"),
         (("--harm", "cyber"), lambda r: r["domain"] == "cyber"),
         (("--harm", "cyber.intrusion"), lambda r: r["harm"] == "cyber.intrusion"),
-        (("--reason", "refusal_form"), lambda r: r["reason"] == "refusal_form"),
+        (("--reason", "response_form"), lambda r: r["reason"] == "response_form"),
     ],
     ids=lambda v: " ".join(v) if isinstance(v, tuple) else "",
 )
@@ -195,7 +195,7 @@ def test_show_without_match_lists_known_reasons(
         assert (result.code, result.out) == (0, "")
         assert "no record matches" in result.err
     assert "reasons in this run: " in result.err
-    assert "refusal_form" in result.err
+    assert "response_form" in result.err
     result = call(capsys, "show", finished, "zzzz")
     assert (result.code, result.out) == (2, "")
     assert "`zzzz`" in result.err
