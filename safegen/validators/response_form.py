@@ -120,7 +120,7 @@ _SENTENCE_ENDS = re.compile(r"(?<=[.!?\n])(?![\s*.!?])")
 SURE_GARBAGE = 0.9
 """Probability from which a text is garbage before a judge reads it.
 
-By cross-validation over the writers of the bank, 98 % of these texts are garbage.
+By cross-validation over the writers of the bank, all 22 such texts were garbage; from 0.8, 31 of 32.
 """
 _SURE_LEVEL = 0.5
 """Probability from which an assistance level is reported."""
