@@ -165,18 +165,30 @@ class FirstLayer(NamedTuple):
         """Return the scores of each text and of each sentence."""
         import numpy as np
 
-        scores = vectors
-        for scale, places in zip(RUN_SCALES, self.places[batch.runs], strict=True):
-            # Most runs have no weight.
-            tokens = places.nonzero()[0]
-            scores[tokens] += np.float32(scale) * self.runs[places[tokens]]
+        sentences = np.add.reduceat(vectors, batch.sentences, axis=0)
+        self._add_runs(batch, sentences)
         scale = batch.lengths.astype(np.float32) ** np.float32(-0.5)
-        sentences = np.add.reduceat(scores, batch.sentences, axis=0)
         sentences *= scale[batch.sentence_texts, None]
         firsts = _find_firsts(batch)
         texts = np.add.reduceat(sentences, firsts, axis=0)
         measured = multiply_exactly(batch.measures, self.measures)
         return texts + multiply_exactly(batch.pairs, self.pairs) + measured + self.bias, sentences
+
+    def _add_runs(self, batch: FormBatch, sentences: Array) -> None:
+        import numpy as np
+
+        # Most runs have no weight. The others are in the order of tokens, so that each sentence is a
+        # slice of them.
+        places = self.places[batch.runs].T.ravel()
+        hits = places.nonzero()[0]
+        tokens, kinds = np.divmod(hits, len(RUN_SCALES))
+        weights = self.runs.take(places[hits], axis=0)
+        weights *= np.array(RUN_SCALES, np.float32)[kinds][:, None]
+        starts = tokens.searchsorted(batch.sentences)
+        # An empty slice of `reduceat` would be one row.
+        full = np.diff(starts, append=len(tokens)) > 0
+        if full.any():
+            sentences[full] += np.add.reduceat(weights, starts[full], axis=0)
 
 
 class SecondLayer(NamedTuple):
