@@ -66,7 +66,7 @@ def detail_ceiling(*, strict_steps: bool = False) -> DraftValidator:
                     severity="moderate" if level - ceiling >= GRAVE_DETAIL else "low",
                 )
         return _text.make_verdict(
-            NAME, TRAITS, passed=True, code="within_ceiling", reason="no detail above the ceiling"
+            NAME, TRAITS, passed=True, code="within_ceiling", reason="within the ceiling"
         )
 
     return check

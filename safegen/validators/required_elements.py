@@ -25,8 +25,10 @@ TRAITS: ValidatorTraits[Code] = ValidatorTraits(
     get_args(Code),
     labels=("required",),
     teachable=("lacks_elements",),
+    # `safe_task` is read only if there is a classifier, so it is not promised.
     reads=lambda _, elements: [
-        *FORM_ELEMENTS,
+        "limit",
+        "redirection",
         *(name for name, decides in elements.items() if decides),
     ],
     passes_by_score=True,

@@ -38,14 +38,12 @@ def test_elements_of_language_pack_are_always_read() -> None:
         )
         assert (
             coverage.line
-            == "crisis, trusted_adult, safe_task judged by form only; support not checked"
+            == "crisis, trusted_adult judged by form only; support, safe_task not checked"
         )
         coverage = _elements.classify_elements(
             mode, wanted, ["required_elements"], own=OWN, locale=silent
         )
-        assert coverage.line == (
-            "safe_task judged by form only; crisis, support, trusted_adult not checked"
-        )
+        assert coverage.line == "crisis, support, trusted_adult, safe_task not checked"
 
 
 def test_foreign_validator_may_read_other_elements() -> None:
@@ -73,4 +71,4 @@ def test_partly_read_element_names_other_modes() -> None:
         }
     )
     assert set(coverage.by_form) == {"limit", "decline", "redirection"}
-    assert coverage.unread == ("redirection in direct_answer", "safe_task")
+    assert coverage.unread == ("safe_task",)
