@@ -46,7 +46,7 @@ def list_drafts(folder: FolderArg, json: JsonOption = False) -> None:
     for record in records:
         cells = (record.draft.draft_id, record.scenario.harm, record.expectation.mode)
         votes = ", ".join(f"{v.judge}: {v.severity}" for v in quarantine.list_votes(record))
-        table.add_row(*map(make_text, (*cells, votes)))
+        table.add_row("", *map(make_text, (*cells, votes)))
     print_out(make_console(sys.stdout), table if records else make_text("the quarantine is empty"))
 
 

@@ -17,7 +17,7 @@ from safegen.store.run_folder import RunFolder
 if TYPE_CHECKING:
     from safegen.pipeline.api import Run
 
-Clock = Callable[[], float]
+UnixClock = Callable[[], float]
 
 
 class HarmVote(NamedTuple):
@@ -29,7 +29,7 @@ class HarmVote(NamedTuple):
     evidence: str
 
 
-def open_quarantine(run: Run, *, clock: Clock = time.time) -> Quarantine:
+def open_quarantine(run: Run, *, clock: UnixClock = time.time) -> Quarantine:
     """Open the quarantine of a run with the key from the environment; expired drafts are deleted.
 
     Raises:
@@ -52,7 +52,7 @@ def open_quarantine(run: Run, *, clock: Clock = time.time) -> Quarantine:
     return Quarantine(run.folder, key, days=settings.days)
 
 
-def accept_drafts(run: Run, ids: Iterable[str], *, clock: Clock = time.time) -> list[str]:
+def accept_drafts(run: Run, ids: Iterable[str], *, clock: UnixClock = time.time) -> list[str]:
     """Accept drafts: their text returns to the records, and the next build may use it.
 
     Args:
@@ -80,7 +80,7 @@ def accept_drafts(run: Run, ids: Iterable[str], *, clock: Clock = time.time) -> 
     return list(chosen)
 
 
-def reject_drafts(run: Run, ids: Iterable[str], *, clock: Clock = time.time) -> list[str]:
+def reject_drafts(run: Run, ids: Iterable[str], *, clock: UnixClock = time.time) -> list[str]:
     """Reject drafts: their text is deleted from the quarantine.
 
     Args:
@@ -104,7 +104,7 @@ def reject_drafts(run: Run, ids: Iterable[str], *, clock: Clock = time.time) -> 
     return list(chosen)
 
 
-def _read(run: Run, ids: Iterable[str], clock: Clock) -> dict[str, Record]:
+def _read(run: Run, ids: Iterable[str], clock: UnixClock) -> dict[str, Record]:
     opened = open_quarantine(run, clock=clock)
     records = [opened.read(start) for start in ids]
     return {record.draft.draft_id: record for record in records}

@@ -11,6 +11,7 @@ import pytest
 from cryptography.fernet import Fernet
 
 import safegen
+from safegen.cli.main import run_command
 from safegen.core.errors import AssetNotFound, ConfigError, UserError
 from safegen.core.types import Reply, Request
 from safegen.pipeline import quarantine, shard
@@ -251,3 +252,19 @@ def test_repeated_unsafe_draft_is_withheld_again(tmp_path: Path, fake: FakeEndpo
         "withheld"
     }
     assert files_with(tmp_path, SECRET) == []
+
+
+def test_commands_hide_text_without_reveal(
+    tmp_path: Path, fake: FakeEndpoint, key: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = disputed(fake, tmp_path)
+    draft_id = records(run)[0].draft.draft_id
+    for words in (["list"], ["list", "--json"], ["show", draft_id], ["show", draft_id, "--json"]):
+        assert run_command(["quarantine", words[0], str(tmp_path), *words[1:]]) == 0
+        out = capsys.readouterr().out
+        assert draft_id in out
+        assert SECRET not in out
+    assert run_command(["quarantine", "show", str(tmp_path), draft_id, "--reveal"]) == 0
+    assert SPILLED in capsys.readouterr().out
+    assert run_command(["quarantine", "reject", str(tmp_path), draft_id]) == 0
+    assert run_command(["quarantine", "show", str(tmp_path), draft_id]) == 2
