@@ -165,10 +165,11 @@ class FirstLayer(NamedTuple):
         """Return the scores of each text and of each sentence."""
         import numpy as np
 
-        sentences = np.add.reduceat(vectors, batch.sentences, axis=0)
+        # Multiples of a power of two: their sums are exact, in any order.
+        sentences = np.add.reduceat(round_weights(vectors), batch.sentences, axis=0)
         self._add_runs(batch, sentences)
         scale = batch.lengths.astype(np.float32) ** np.float32(-0.5)
-        sentences *= scale[batch.sentence_texts, None]
+        sentences = round_weights(sentences * scale[batch.sentence_texts, None])
         firsts = _find_firsts(batch)
         texts = np.add.reduceat(sentences, firsts, axis=0)
         measured = multiply_exactly(batch.measures, self.measures)
@@ -182,8 +183,8 @@ class FirstLayer(NamedTuple):
         places = self.places[batch.runs].T.ravel()
         hits = places.nonzero()[0]
         tokens, kinds = np.divmod(hits, len(RUN_SCALES))
-        weights = self.runs.take(places[hits], axis=0)
-        weights *= np.array(RUN_SCALES, np.float32)[kinds][:, None]
+        scales = np.array(RUN_SCALES, np.float32)[kinds][:, None]
+        weights = round_weights(self.runs.take(places[hits], axis=0) * scales)
         starts = tokens.searchsorted(batch.sentences)
         # An empty slice of `reduceat` would be one row.
         full = np.diff(starts, append=len(tokens)) > 0
@@ -396,6 +397,8 @@ class FormReader:
         return await future
 
     def _flush(self, waiting: list[_WaitingText]) -> None:
+        if not waiting:
+            return
         texts, waiting[:] = list(waiting), []
         pairs = list(dict.fromkeys(text.pair for text in texts))
         try:
