@@ -200,7 +200,7 @@ def target(rec: Recorder) -> None:
         "target",
         plan={"harms": ["property.*", "privacy.*"], "sets_per_harm": 1},
         teachers={"drafter": models("drafter-steady", seed=3)[0]},
-        validators=["length_bounds", "style", "mode_fit"],
+        validators=["length_bounds", "style", "detail_ceiling"],
         target={"accepted": 3, "rounds": 4, "patience": 2},
     )
     with FakeEndpoint(Models().answer, fault=Models().fault, port=PORT) as fake:

@@ -19,6 +19,7 @@ from safegen.cli import (
     judge as judge_commands,
     log,
     policy,
+    quarantine,
     recipe as recipe_commands,
     taxonomy,
 )
@@ -59,6 +60,7 @@ app = typer.Typer(
 )
 app.add_typer(policy.app, name="policy")
 app.add_typer(taxonomy.app, name="taxonomy")
+app.add_typer(quarantine.app, name="quarantine")
 EXAMPLES = """\b
 Examples:
   safegen generate                       the built-in starter recipe, no key, no network

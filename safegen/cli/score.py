@@ -21,7 +21,7 @@ from safegen.core.errors import UserError
 from safegen.core.plural import format_plural
 from safegen.core.types import Mode
 from safegen.pipeline.score import ScoreRequest, score_path
-from safegen.pipeline.score_report import LEVELS, GroupScores, Rate, ScoreReport
+from safegen.pipeline.score_report import LEVELS, AnswerReport, GroupScores, Rate
 
 DASH = "–"
 SHOWN_BAD_ROWS = 20
@@ -69,7 +69,7 @@ def run_score(
     return 0 if report.rows else 1
 
 
-def _print_report(file: str, report: ScoreReport) -> None:
+def _print_report(file: str, report: AnswerReport) -> None:
     out = make_console(sys.stdout)
     print_out(out, make_text(file, "bold"), make_text(_describe_rows(report)), "")
     groups = [
@@ -91,7 +91,7 @@ def _print_report(file: str, report: ScoreReport) -> None:
     print_out(out, "", *(make_text(note) for note in _iter_notes(report)))
 
 
-def _describe_rows(report: ScoreReport) -> str:
+def _describe_rows(report: AnswerReport) -> str:
     bad = sum(report.bad.values())
     return f"{format_plural(report.rows, 'answer')}{f', {bad:,} rows not scored' if bad else ''}"
 
@@ -122,7 +122,7 @@ def format_rate(rate: Rate) -> str:
     return f"{100 * rate.value:.0f}% [{100 * low:.0f}, {100 * high:.0f}]"
 
 
-def _iter_notes(report: ScoreReport) -> Iterator[str]:
+def _iter_notes(report: AnswerReport) -> Iterator[str]:
     """Name the checks that did not run, and the origin of labels."""
     yield "brackets: 95 % intervals; a rate covers the answers in which the fault can occur and is decided"
     if report.runs:
@@ -142,7 +142,7 @@ def _iter_notes(report: ScoreReport) -> Iterator[str]:
         yield f"without a text: {format_counts(report.total.unanswered)}"
 
 
-def _print_bad_rows(report: ScoreReport) -> None:
+def _print_bad_rows(report: AnswerReport) -> None:
     bad = sum(report.bad.values())
     if not bad:
         return

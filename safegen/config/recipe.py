@@ -138,6 +138,15 @@ def _check_known(count: int) -> int:
     return count
 
 
+class QuarantineSettings(FrozenModel):
+    """The key and the time of the drafts that a person reviews."""
+
+    key_env: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=200)]
+    """Environment variable with the key. Without it the drafts are deleted."""
+    days: Annotated[int, Field(ge=1, le=3_650)] = 30
+    """Days after which a draft is deleted, at the next start."""
+
+
 class Judges(FrozenModel):
     """Models that score, by role."""
 
@@ -163,6 +172,8 @@ class Judges(FrozenModel):
     """Bounds that each juror must keep."""
     allow_drafter: bool = False
     """Allow a juror that is a drafter's or reviser's own model at the same address."""
+    quarantine: QuarantineSettings | None = None
+    """Keep drafts about whose harm the judges disagree, encrypted, for review by a person."""
 
 
 class Recipe(FrozenModel):
@@ -189,13 +200,14 @@ class Recipe(FrozenModel):
     validators: tuple[PluginRef, ...] = tuple(
         PluginRef(use=name)
         for name in (
+            # First: it waits for other drafts, and the others then share what they read of this one.
+            "response_form",
             "length_bounds",
             "language",
             "policy_leak",
-            "refusal_form",
             "required_elements",
             "style",
-            "mode_fit",
+            "detail_ceiling",
             "encoding",
             "personal_data",
             "regulated_advice",
@@ -290,8 +302,9 @@ class Recipe(FrozenModel):
         # A run of an older version has no digest of this key, and resumes if the key is not set.
         unset = {"redact"} if self.redact is None else frozenset[str]()
         omitted = KEYS_WITHOUT_DIGEST | unset
-        # The check of the recipe reads this key, and no run does.
-        data["judges"].pop("allow_drafter")
+        # They change no request and no verdict.
+        for key in ("allow_drafter", "quarantine"):
+            data["judges"].pop(key)
         if not self.judges.panel:
             # A run of an older version has none of these keys.
             data["judges"] = {k: v for k, v in data["judges"].items() if k not in PANEL_KEYS}

@@ -129,6 +129,8 @@ class ItemError(SafegenError):
         """Cache key of the failed request, which `retry` repeats."""
         self.shown = shown
         """The message without words of the prompt; None if no layer compared them."""
+        self.withheld = False
+        """True if the stored reply has no text any more, because unsafe text was deleted."""
 
 
 class TeacherUnavailable(ItemError):

@@ -19,13 +19,13 @@ from types import ModuleType
 from typing import Any, cast, get_type_hints
 
 from safegen.core import resources
-from safegen.core.errors import ConfigError, RunError
+from safegen.core.errors import AssetNotFound, ConfigError, RunError
 from safegen.core.plugin_checks import PluginGuard, PluginSource, check_traits, locate_plugin
 from safegen.core.spelling import SpellingConflict, unify_names
 from safegen.core.suggestions import suggest_names
 from safegen.core.types import TeacherTraits, ValidatorTraits
 
-COLLABORATORS = ("locales", "policies", "journal", "meter", "limiters")
+COLLABORATORS = ("locales", "policies", "phrasers", "journal", "meter", "limiters")
 """Parameters that safegen passes; a recipe cannot set them."""
 KINDS = {
     "teachers": "safegen.teachers",
@@ -164,7 +164,11 @@ def validator_traits(name: str, *, trusted: Sequence[str] = ()) -> ValidatorTrai
 
 def _import_module(kind: str, name: str, *, trusted: Sequence[str]) -> ModuleType:
     if not is_external(name):
-        resources.require_known(name, list_names(kind), kind=f"{kind.removesuffix('s')} called")
+        known = list_names(kind)
+        if name not in known and (successors := _find_successors(kind, name)):
+            names = " and ".join(f"`{successor}`" for successor in successors)
+            raise AssetNotFound(f"the validator `{name}` was replaced; use {names}")
+        resources.require_known(name, known, kind=f"{kind.removesuffix('s')} called")
         return importlib.import_module(f"{KINDS[kind]}.{name}")
     module = module_of(name)
     if not is_allowed(name, trusted):
@@ -179,6 +183,12 @@ def _import_module(kind: str, name: str, *, trusted: Sequence[str]) -> ModuleTyp
         loaded = importlib.import_module(module)
     check_traits(loaded, name, (TeacherTraits, ValidatorTraits))
     return loaded
+
+
+def _find_successors(kind: str, name: str) -> list[str]:
+    """List the validators that replace one that no longer exists."""
+    names = list_names(kind) if kind == "validators" else []
+    return [known for known in names if name in validator_traits(known).replaces]
 
 
 def _find_file(module: str) -> str:

@@ -337,7 +337,7 @@ class Draft:
     reasoning_content: str | None
     response_sha256: str | None
     withheld: bool
-    """True if the text was rated unsafe and deleted."""
+    """True if the text was deleted: it was rated unsafe, or a repair made it useless."""
     style: str | None
     teacher: str
     """Name of the plug-in."""
@@ -373,6 +373,7 @@ FindingCode = Literal[
     "invented_evidence",
     "not_asked",
     "too_long",
+    "withheld",
     JurorOutcome,
 ]
 """Code of a finding; all codes but `answered` leave its value null."""
@@ -495,9 +496,12 @@ class ValidatorTraits(Generic[CodeT]):
     """The same for modes in which it needs others."""
     signals: Mapping[CodeT, AnswerSignal] = field(default_factory=dict[CodeT, AnswerSignal])
     """Codes of failed verdicts that `score` counts, with the rate in which they count."""
+    replaces: tuple[str, ...] = ()
+    """Names of validators that no longer exist; a recipe that names one is pointed to this validator."""
 
     def __post_init__(self) -> None:
         check_names("codes", self.codes, tuple)
+        check_names("replaces", self.replaces, tuple)
         for name in ("teachable", "hard"):
             codes: tuple[CodeT, ...] = getattr(self, name)
             check_names(name, codes, tuple)
@@ -541,6 +545,8 @@ class TeacherTraits:
     """All candidates of a prompt but one have a deliberate fault."""
     reads_styles: bool = True
     """It follows `plan.styles`."""
+    uses_phrases: bool = False
+    """It composes its drafts of the phrases of the language pack, so that the pack's patterns read them."""
     guard: bool = False
     """It rates safety and refusal in a text format of its own; an attribute `guard` of the teacher counts first."""
     operational: frozenset[str] = frozenset()
@@ -558,6 +564,7 @@ class TeacherTraits:
             "takes_seed",
             "makes_weaker_drafts",
             "reads_styles",
+            "uses_phrases",
             "guard",
         ):
             check_flag(name, getattr(self, name))

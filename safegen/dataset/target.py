@@ -74,9 +74,9 @@ class TargetReport:
         if self.stalled and self.stop_code != "stalled":
             yield f"{len(self.stalled):,} of these cells gained nothing in their last round"
         if self.turns:
-            verbs = ("lacks", "is") if self.turns == 1 else ("lack", "are")
+            verb = "lacks" if self.turns == 1 else "lack"
             turns = format_plural(self.turns, "turn")
-            yield f"{turns} of conversations {verbs[0]} an accepted draft and {verbs[1]} not requested again"
+            yield f"{turns} of conversations {verb} an accepted draft; only a last turn is requested again"
         if self.hint:
             yield f"hint: {self.hint}"
 

@@ -201,8 +201,14 @@ async def ask_juror(
         if reply.outcome != "ok":
             code = CODES[reply.outcome]
             return JurorReading(juror.name, _make_null(juror, code), rubric.digest, key=reply.key)
+        # An equal reply was rated unsafe, and the answers that quote it were deleted.
+        if reply.withheld:
+            findings = _make_null(juror, "withheld")
+            return JurorReading(juror.name, findings, rubric.digest, key=reply.key)
         findings = _read_reply(reply, juror, text)
     except ItemError as e:
+        if e.withheld:
+            return JurorReading(juror.name, _make_null(juror, "withheld"), rubric.digest, key=e.key)
         findings = _make_null(juror, CODES[e.outcome])
         return JurorReading(juror.name, findings, rubric.digest, error=e, key=e.key)
     return JurorReading(juror.name, findings, rubric.digest, key=reply.key)

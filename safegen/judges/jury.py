@@ -19,6 +19,7 @@ from safegen.core.types import (
     JURY,
     SAFETY_BY_SEVERITY,
     SEVERITIES,
+    UNSAFE_SEVERITIES,
     AnswerSignal,
     Assistance,
     Finding,
@@ -64,6 +65,19 @@ ORDER: Mapping[JurorField, tuple[str, ...]] = {
 MEDIAN_FIELDS: frozenset[JurorField] = frozenset(
     {"assistance", "help_direct", "help_indirect", "correctness"}
 )
+FIELD_OF_CODE: Mapping[str, JurorField] = {
+    "unsafe": "severity",
+    "too_permissive": "assistance",
+    "incorrect": "correctness",
+    "unhelpful": "help_direct",
+    "over_refusal": "over_refusal",
+    "off_topic": "relevance",
+    "tone": "tone",
+    "needless_limit": "limit_justified",
+    "no_limit": "limit_stated",
+    "no_redirection": "redirection",
+}
+"""The question whose answer leads to a code."""
 VoteT = TypeVar("VoteT")
 
 
@@ -130,6 +144,12 @@ def decide(findings: Sequence[Finding], *, mode: Mode, rules: Judges) -> JuryDec
     votes = [decide_alone(part, mode=mode, rules=rules).passed for part in own.values()]
     decision = _make_decision(settled, mode, rules.thresholds)
     return replace(decision, disagreement=_measure_split([v for v in votes if v is not None]))
+
+
+def splits_on_harm(findings: Sequence[Finding]) -> bool:
+    """Return True if some jurors rate a draft unsafe and others do not."""
+    votes = [f.value in UNSAFE_SEVERITIES for f in findings if f.field == "severity" and f.value]
+    return any(votes) and not all(votes)
 
 
 def decide_alone(findings: Sequence[Finding], *, mode: Mode, rules: Judges) -> JuryDecision:

@@ -11,7 +11,13 @@ from safegen.core.templates import PromptTemplate
 from safegen.core.types import Finding, Verdict
 from safegen.judges.blind_labels import gather_all
 from safegen.judges.juror import JudgedText, Juror, JurorReading, RubricRenderer, ask_juror
-from safegen.judges.jury import JuryDecision, decide, make_juror_verdict, make_jury_verdict
+from safegen.judges.jury import (
+    JuryDecision,
+    decide,
+    make_juror_verdict,
+    make_jury_verdict,
+    splits_on_harm,
+)
 
 
 @dataclass(frozen=True)
@@ -32,6 +38,16 @@ class JudgedDraft:
     def keys(self) -> tuple[str, ...]:
         """Cache keys of the jurors' replies, which may quote the reply that they judge."""
         return tuple(reading.key for reading in self.readings if reading.key)
+
+    @property
+    def is_disputed(self) -> bool:
+        """True if some jurors rate the reply unsafe and others do not."""
+        return splits_on_harm(self.findings)
+
+    @property
+    def is_withheld(self) -> bool:
+        """True if the jurors rated an equal reply before and their answers were deleted."""
+        return any(f.code == "withheld" for f in self.findings)
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from safegen.pipeline.evaluation_report import (
     read_prompt,
 )
 from safegen.pipeline.resolve import ResolvedRecipe, check_teachers, resolve_recipe
-from safegen.pipeline.score_report import ScoreReport
+from safegen.pipeline.score_report import AnswerReport
 from safegen.pipeline.session import (
     Watch,
     open_folder,
@@ -49,7 +49,7 @@ class EvaluatedModel(NamedTuple):
 
     name: str
     folder: Path
-    report: ScoreReport
+    report: AnswerReport
     usage: Usage
     failed: int
     """Prompts without an answer to score."""
@@ -272,9 +272,9 @@ async def _run_model(
 
 def _score_run(
     folder: RunFolder, inputs: ResolvedRecipe
-) -> tuple[ScoreReport, dict[str, ScoredPrompt]]:
+) -> tuple[AnswerReport, dict[str, ScoredPrompt]]:
     checker = AnswerChecker(inputs)
-    report = ScoreReport(GROUPS)
+    report = AnswerReport(GROUPS)
     by_prompt: dict[str, ScoredPrompt] = {}
     for shard in folder.finished_shards():
         for record in folder.read_records(shard):

@@ -90,7 +90,7 @@ def compare(
     return differences
 
 
-class _Pair(NamedTuple):
+class _ModelPair(NamedTuple):
     set_id: str
     baseline: bool
     other: bool
@@ -101,20 +101,20 @@ def _iter_pairs(
     baseline: Mapping[str, ScoredPrompt],
     other: Mapping[str, ScoredPrompt],
     measure: Measure,
-) -> Iterator[_Pair]:
+) -> Iterator[_ModelPair]:
     for id_ in ids:
         if id_ not in other:
             continue
         values = (baseline[id_].measures.get(measure), other[id_].measures.get(measure))
         if values[0] is not None and values[1] is not None:
-            yield _Pair(baseline[id_].set_id, values[0], values[1])
+            yield _ModelPair(baseline[id_].set_id, values[0], values[1])
 
 
 def _make_difference(
     grouping: Grouping,
     group: str,
     measure: Measure,
-    pairs: list[_Pair],
+    pairs: list[_ModelPair],
     *,
     resamples: int,
     seed: int,

@@ -20,6 +20,7 @@ from safegen.core.hashing import text_sha256
 from safegen.core.progress import Progress
 from safegen.core.templates import PromptTemplate
 from safegen.core.types import (
+    JURY,
     SEVERITIES,
     UNSAFE_SEVERITIES,
     Draft,
@@ -29,6 +30,7 @@ from safegen.core.types import (
     FailureStage,
     Grade,
     Message,
+    NotAccepted,
     PlannedScenario,
     Record,
     Reply,
@@ -43,6 +45,7 @@ from safegen.core.types import (
 from safegen.core.visible_text import has_visible_character
 from safegen.dataset.curation.select import select_best
 from safegen.judges.juror import JudgedText
+from safegen.judges.jury import FIELD_OF_CODE
 from safegen.judges.panel import JudgedDraft, Panel
 from safegen.pipeline.acceptance import (
     AcceptanceRules,
@@ -67,6 +70,10 @@ from safegen.store.schema import SCORE_COLUMNS
 
 async def _scrub_nothing(_: Sequence[str]) -> None:
     """Do nothing; the default without a journal."""
+
+
+async def keep_nothing(_: Record) -> None:
+    """Do nothing; the default without a key of a quarantine."""
 
 
 class Drafter(NamedTuple):
@@ -107,6 +114,8 @@ class Workers:
     """Codes that reject a draft before a judge reads it, by validator."""
     scrub: Callable[[Sequence[str]], Awaitable[None]] = _scrub_nothing
     """Deletes the replies with these keys from the cache."""
+    quarantine: Callable[[Record], Awaitable[None]] = keep_nothing
+    """Encrypts a draft about whose harm the judges disagree."""
     unsafe: set[str] = field(default_factory=set[str])
     """Cache keys of unsafe replies of unfinished shards, to scrub if the run stops."""
     progress: Progress = field(default_factory=Progress)
@@ -133,7 +142,7 @@ class SetResult(NamedTuple):
     records: list[Record]
     failures: list[Failure]
     unsafe: list[str]
-    """Cache keys of the replies that were found unsafe."""
+    """Cache keys of the replies whose text must be deleted."""
 
     @staticmethod
     def merge(parts: Sequence[SetResult]) -> SetResult:
@@ -297,28 +306,24 @@ async def _draft_candidate(planned: PlannedScenario, candidate: int, workers: Wo
     drafted = await request_draft(
         workers.drafters[candidate % len(workers.drafters)], request, style=style
     )
-    checked = await _check_draft(context, drafted, None, workers)
-    record = checked.record
-    result = SetResult([record], checked.list_failures("draft"), checked.list_unsafe())
-    workers.unsafe.update(result.unsafe)
+    attempts = [await _check_draft(context, drafted, None, workers)]
     # A revision answers the messages of the first draft, not the whole history of attempts.
     for revision in range(1, workers.revisions + 1):
-        if record.accepted or record.draft.response is None or not workers.validating:
+        before = attempts[-1].original
+        if not _is_repairable(attempts[-1], workers):
             break
         request = replace(
-            request, messages=_build_revision_messages(messages, record, workers), revision=revision
+            request, messages=_build_revision_messages(messages, before, workers), revision=revision
         )
         drafted = await request_draft(workers.reviser, request, style=style)
-        checked = await _check_draft(context, drafted, record.draft, workers)
-        before, record = record, checked.record
-        result.records.append(record)
-        result.failures.extend(checked.list_failures("revise"))
-        result.unsafe.extend(checked.list_unsafe())
-        workers.unsafe.update(result.unsafe)
-        if record.draft.response == before.draft.response:
+        attempts.append(await _check_draft(context, drafted, before.draft, workers))
+        if attempts[-1].original.draft.response == before.draft.response:
             break  # the next request would be equal, and so would its cached reply
+    result = _settle_attempts(attempts, workers)
+    # Not earlier: a scrubbed draft has no text from which the keys of its revisions would follow.
+    workers.unsafe.update(result.unsafe)
     workers.progress.done += 1
-    workers.progress.accepted += record.accepted
+    workers.progress.accepted += result.records[-1].accepted
     # A draft without one of its jurors is no failed draft.
     workers.progress.failed += any(f.stage != "judge" for f in result.failures)
     return result
@@ -338,6 +343,9 @@ class CheckedDraft(NamedTuple):
     """A draft as a record, with the requests that it is made of."""
 
     record: Record
+    """The record as it is stored."""
+    original: Record
+    """The record with its text, which never reaches the disk if `record` lacks it."""
     drafted: DraftAttempt
     judged: JudgedDraft | None
     """None if no juror was asked."""
@@ -349,12 +357,26 @@ class CheckedDraft(NamedTuple):
         errors = [r.error for r in self.judged.readings if r.error] if self.judged else []
         return lines + [self._make_failure("judge", error) for error in errors]
 
-    def list_unsafe(self) -> list[str]:
-        """Return the cache keys of the replies that hold unsafe text: the draft, and quotations of it."""
-        if not self.record.draft.withheld:
-            return []
-        own = (self.drafted.reply.key,) if self.drafted.reply.key else ()
-        return [*own, *(self.judged.keys if self.judged else ())]
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Cache keys of the replies that hold its text: the draft, and quotations of jurors."""
+        error = self.drafted.error
+        key = self.drafted.reply.key or (error.key if error else None)
+        return ((key,) if key else ()) + (self.judged.keys if self.judged else ())
+
+    @property
+    def is_shown(self) -> bool:
+        """True if a reviser reads its text."""
+        return self.original.draft.response is not None
+
+    def withhold(self) -> CheckedDraft:
+        """Return the draft without its text."""
+        return self._replace(record=withhold(self.original))
+
+    def drop_reasoning(self) -> CheckedDraft:
+        """Return the draft without its reasoning."""
+        draft = replace(self.record.draft, reasoning_content=None)
+        return self._replace(record=replace(self.record, draft=draft))
 
     def _make_failure(self, stage: FailureStage, error: ItemError) -> Failure:
         draft = self.record.draft
@@ -382,18 +404,71 @@ async def request_draft(drafter: Drafter, request: Request, *, style: str = "") 
         return DraftAttempt(request, drafter, style, reply, e)
 
 
+def _is_repairable(checked: CheckedDraft, workers: Workers) -> bool:
+    """Return True if a reviser may get an accepted answer from a draft."""
+    if checked.record.accepted or not workers.validating:
+        return False
+    # Without a decision no code names what is wrong.
+    if checked.judged is not None and checked.judged.decision.passed is None:
+        return False
+    # A text that an earlier session deleted cannot be shown; the prompt is answered again instead.
+    return checked.is_shown or checked.record.draft.withheld
+
+
+def _settle_attempts(attempts: Sequence[CheckedDraft], workers: Workers) -> SetResult:
+    """Decide which texts of a draft and its revisions are kept.
+
+    A repaired draft keeps its text only as the rejected side of a pair. A reviser's reply may quote
+    the text that it repairs, so it is deleted from the journal with it; its record is judged.
+    """
+    result = SetResult([], [], [])
+    is_copy = False
+    for number, checked in enumerate(attempts):
+        is_repaired = number + 1 < len(attempts)
+        if is_repaired and workers.panel is not None and not _is_teachable(checked):
+            checked = checked.withhold()
+        # No judge reads the reasoning.
+        checked = checked.drop_reasoning() if is_copy else checked
+        result.records.append(checked.record)
+        result.failures.extend(checked.list_failures("revise" if number else "draft"))
+        withheld = checked.record.draft.withheld
+        result.unsafe.extend(checked.keys if is_copy or withheld else ())
+        is_copy = is_copy or (withheld and checked.is_shown)
+    return result
+
+
+def _is_teachable(checked: CheckedDraft) -> bool:
+    return checked.judged is not None and checked.judged.verdicts[-1].teachable
+
+
 def _build_revision_messages(
     messages: Sequence[Message], record: Record, workers: Workers
 ) -> tuple[Message, ...]:
+    if record.draft.response is None:
+        system = "\n\n".join(m["content"] for m in messages if m["role"] == "system")
+        notice = workers.revise_prompt.render("again")
+        turns = [m for m in messages if m["role"] != "system"]
+        return (Message(role="system", content=f"{system}\n\n{notice}".strip()), *turns)
     rules = ", ".join(record.expectation.rule_ids)
     faults = [v for v in list_deciding_verdicts(record.verdicts) if v.passed is False]
-    findings = [f"{v.reason} ({v.validator}, rule {rules})" for v in faults]
+    findings = [
+        f"{v.reason} ({v.validator}, rule {rules}, code {v.code}{_cite(v, record)})" for v in faults
+    ]
     text = workers.revise_prompt.render("user", findings=findings)
     return (
         *messages,
-        Message(role="assistant", content=record.draft.response or ""),
+        Message(role="assistant", content=record.draft.response),
         Message(role="user", content=text),
     )
+
+
+def _cite(verdict: Verdict, record: Record) -> str:
+    """Name the finding of a juror that a jury's code follows from, by its number in the record."""
+    field_ = FIELD_OF_CODE.get(verdict.code) if verdict.validator == JURY else None
+    cited = [
+        (number, f) for number, f in enumerate(record.findings) if f.field == field_ and f.evidence
+    ]
+    return f", evidence {cited[0][0]}: `{cited[0][1].evidence}`" if cited else ""
 
 
 async def _check_draft(
@@ -409,13 +484,10 @@ async def _check_draft(
         )
         judged = await _judge(draft.response, draft.draft_id, context, verdicts, workers)
     verdicts = (*verdicts, *(judged.verdicts if judged else ()))
-    findings = judged.findings if judged else ()
     severity = _decide_severity(verdicts, judged)
-    # Unsafe text must not reach the disk. Evidence quotes it, and the reason of a user's validator may.
-    if severity in UNSAFE_SEVERITIES:
-        draft = replace(draft, response=None, reasoning_content=None, withheld=True)
-        verdicts = tuple(replace(v, evidence="", reason=v.code) for v in verdicts)
-        findings = tuple(replace(f, evidence="") for f in findings)
+    is_unsafe = severity in UNSAFE_SEVERITIES or (judged is not None and judged.is_withheld)
+    if is_unsafe:
+        draft = replace(draft, withheld=True)
     result = decide_acceptance(draft, verdicts, workers.rules, validated=workers.validating)
     record = Record(
         scenario=context.scenario,
@@ -431,10 +503,24 @@ async def _check_draft(
         accepted_by=result.by,
         reason=result.reason,
         grade=drafted.drafter.grade,
-        findings=findings,
+        findings=judged.findings if judged else (),
         **(_list_scores(judged) if judged else {}),
     )
-    return CheckedDraft(record, drafted, judged)
+    if is_unsafe and judged is not None and judged.is_disputed:
+        await workers.quarantine(record)
+    return CheckedDraft(withhold(record) if is_unsafe else record, record, drafted, judged)
+
+
+def withhold(record: Record) -> Record:
+    """Return a record without the text of its draft, which must not reach the disk.
+
+    Evidence quotes the text, and the reason of a user's validator may.
+    """
+    draft = replace(record.draft, response=None, reasoning_content=None, withheld=True)
+    verdicts = tuple(replace(v, evidence="", reason=v.code) for v in record.verdicts)
+    findings = tuple(replace(f, evidence="") for f in record.findings)
+    reason: NotAccepted = "withheld"
+    return replace(record, draft=draft, verdicts=verdicts, findings=findings, reason=reason)
 
 
 async def _judge(

@@ -233,7 +233,9 @@ def resolve_recipe(recipe: Recipe | str, *, trusted: Sequence[str] = ()) -> Reso
         draft_prompt=templates.load_template(
             "draft", blocks=["system"], fields=["instructions", "operator", "style"]
         ),
-        revise_prompt=templates.load_template("revise", blocks=["user"], fields=["findings"]),
+        revise_prompt=templates.load_template(
+            "revise", blocks=["user", "again"], fields=["findings"]
+        ),
         trusted=tuple(trusted),
         locator=locator,
     )
@@ -466,10 +468,17 @@ def make_teacher(inputs: ResolvedRecipe, ref: PluginRef, **extra: object) -> Tea
     return CheckedTeacher(teacher, source, retried=has_retries)
 
 
-def make_validators(inputs: RunContext) -> dict[str, DraftValidator]:
-    """Build the recipe's validators of drafts, by name."""
+def make_validators(
+    inputs: RunContext, *, phrasers: Collection[str] = ()
+) -> dict[str, DraftValidator]:
+    """Build the recipe's validators of drafts, by name.
+
+    Args:
+        inputs: the resolved recipe.
+        phrasers: teachers whose drafts the patterns of the language pack read.
+    """
     validators: dict[str, DraftValidator] = {}
-    for ref, made, source, threshold in _build_validators(inputs, "draft"):
+    for ref, made, source, threshold in _build_validators(inputs, "draft", phrasers):
         validator = guard_validator(made, source) if source else made
         validators[ref.use] = (
             validator if threshold is None else with_threshold(validator, threshold)
@@ -480,7 +489,7 @@ def make_validators(inputs: RunContext) -> dict[str, DraftValidator]:
 def make_set_validators(inputs: RunContext) -> dict[str, SetValidator]:
     """Build the recipe's validators of sets, by name."""
     validators: dict[str, SetValidator] = {}
-    for ref, made, source, threshold in _build_validators(inputs, "set"):
+    for ref, made, source, threshold in _build_validators(inputs, "set", ()):
         validator = guard_set_validator(made, source) if source else made
         validators[ref.use] = (
             validator if threshold is None else with_set_threshold(validator, threshold)
@@ -498,10 +507,13 @@ class _BuiltValidator(NamedTuple):
     threshold: float | None
 
 
-def _build_validators(inputs: RunContext, unit: ValidatorUnit) -> Iterator[_BuiltValidator]:
+def _build_validators(
+    inputs: RunContext, unit: ValidatorUnit, phrasers: Collection[str]
+) -> Iterator[_BuiltValidator]:
     collaborators = {
         "locales": {inputs.locale.locale: inputs.locale},
         "policies": {p.policy_id: p for p in inputs.policies},
+        "phrasers": phrasers,
     }
     for ref in inputs.recipe.validators:
         if plugins.validator_traits(ref.use, trusted=inputs.trusted).unit != unit:

@@ -42,7 +42,7 @@ from safegen.pipeline.api import load_context, open_run
 from safegen.pipeline.judge_check import check_judges
 from safegen.pipeline.records import verdict_code
 from safegen.pipeline.resolve import ResolvedRecipe, RunContext, check_panel, resolve_recipe
-from safegen.pipeline.score_report import ScoreReport, check_by, read_group
+from safegen.pipeline.score_report import AnswerReport, check_by, read_group
 from safegen.pipeline.score_sources import (
     AnswerBatch,
     AnswerPath,
@@ -93,7 +93,7 @@ class Scores(NamedTuple):
     """One row of scores for each answer, and the report."""
 
     frame: pl.DataFrame
-    report: ScoreReport
+    report: AnswerReport
 
 
 def score(rows: AnswerPath | AnswerRows, **options: Unpack[ScoreOptions]) -> Scores:
@@ -249,7 +249,7 @@ async def open_job(
         source = open_path(rows, fields=request.columns, common=common)
     else:
         source = open_rows(rows, fields=request.columns, common=common)
-    report = ScoreReport(check_by(request.by, source.columns))
+    report = AnswerReport(check_by(request.by, source.columns))
     recipe = _resolve_scoring(source, request)
     if recipe.judging is None:
         if request.teachers:
@@ -304,13 +304,13 @@ class ScoreJob:
 
     source: AnswerSource
     checker: AnswerChecker
-    report: ScoreReport
+    report: AnswerReport
     reveal: bool = False
     scrub: Callable[[Sequence[str]], Awaitable[None]] | None = None
     """Deletes replies of judges that may quote an unsafe answer."""
     progress: Progress = field(default_factory=Progress)
 
-    async def run(self, write: WriteRows | None = None) -> ScoreReport:
+    async def run(self, write: WriteRows | None = None) -> AnswerReport:
         """Score every row once; a batch of rows is in memory.
 
         Args:
@@ -456,7 +456,7 @@ LABEL_COLUMNS = (
 
 async def score_path(
     path: AnswerPath, request: ScoreRequest, *, output: Path | None = None
-) -> ScoreReport:
+) -> AnswerReport:
     """Score a file or folder, and write one Parquet row per answer if an output is named.
 
     Raises:

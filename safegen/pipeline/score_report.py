@@ -133,7 +133,7 @@ class NotRun(NamedTuple):
 
 
 @dataclass
-class ScoreReport:
+class AnswerReport:
     """The result of scoring: counts in total and by group, checks that did not run, and bad rows."""
 
     by: tuple[str, ...] = ()

@@ -30,6 +30,7 @@ from safegen.scenarios.context import PlanningContext
 from safegen.scenarios.written import explain_empty, group_shards, plan_sets
 from safegen.store import plan
 from safegen.store.journal import Journal, Lock
+from safegen.store.quarantine import delete_expired
 from safegen.store.run_folder import RunFolder
 from safegen.store.scrub import finish_scrub
 from safegen.teachers import Meter
@@ -183,6 +184,7 @@ async def run_session(
     until: Until | None,
     teachers: Mapping[str, Teacher] | None,
     watch: Watch | None,
+    clock: Callable[[], float] = time.time,
 ) -> SessionStats:
     """Run the unfinished shards of a run.
 
@@ -192,6 +194,7 @@ async def run_session(
         until: stop after drafts or verdicts; default both.
         teachers: teachers by role in place of the recipe's.
         watch: receives the live counters.
+        clock: returns seconds since 1970, for the expiry of the quarantine.
 
     Raises:
         RunError: the run cannot continue; cached replies are kept.
@@ -200,6 +203,7 @@ async def run_session(
     from safegen.pipeline.executors import local
     from safegen.pipeline.shard import run_shard
 
+    await asyncio.to_thread(delete_expired, folder, now=clock())
     await asyncio.to_thread(reset_unavailable, folder)
     todo, progress = await asyncio.to_thread(find_unfinished, folder, inputs.recipe, until)
     # Unsafe replies of a killed session are deleted before anything else is sent.
@@ -209,7 +213,7 @@ async def run_session(
             watch(progress, Meter())
         return SessionStats(Usage(), 0, 0.0)
     start = time.monotonic()
-    async with open_worker_factory(folder, inputs, teachers or {}) as factory:
+    async with open_worker_factory(folder, inputs, teachers or {}, clock=clock) as factory:
         if watch:
             watch(progress, factory.meter)
         workers = factory.make_workers(progress, validating=until != "draft")

@@ -9,7 +9,7 @@ from itertools import groupby
 from safegen.core.errors import pick_error
 from safegen.core.types import PlannedScenario
 from safegen.pipeline.process_set import SetResult, Workers, process_set
-from safegen.store import plan, scrub
+from safegen.store import plan, quarantine, scrub
 from safegen.store.run_folder import RunFolder
 
 
@@ -28,8 +28,9 @@ async def run_shard(folder: RunFolder, shard: int, workers: Workers) -> None:
     result = SetResult.merge([task.result() for task in tasks])
     scrub.note_unsafe(folder, shard, result.unsafe)
     path = folder.records(shard) if workers.validating else folder.drafts(shard)
+    records = quarantine.restore_accepted(folder, result.records)
     # In a thread, because fsync takes longest and other shards' requests continue meanwhile.
-    await asyncio.to_thread(folder.write_shard, path, result.records, result.failures)
+    await asyncio.to_thread(folder.write_shard, path, records, result.failures)
     await workers.scrub(result.unsafe)
     workers.unsafe.difference_update(result.unsafe)
     scrub.delete_note(folder, shard)

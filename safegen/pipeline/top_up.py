@@ -8,14 +8,15 @@ unused written goals are planned, then sets that the author writes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import groupby
 from math import ceil
 from typing import Literal
 
 from safegen.config.recipe import Recipe, Target
 from safegen.core.errors import RERUN_HINT, UserError
-from safegen.core.types import PlannedScenario
+from safegen.core.types import PlannedScenario, Record
 from safegen.coverage.ledger import Cell, Ledger, scenario_axes
 from safegen.dataset.coverage_report import iter_planned_rows
 from safegen.dataset.curate import CurationResult
@@ -23,7 +24,7 @@ from safegen.dataset.run_stats import RunStats
 from safegen.dataset.target import StopCode, TargetReport, to_cell_target
 from safegen.pipeline.resolve import ResolvedRecipe, RunContext
 from safegen.scenarios.authoring.plan_sets import plan_authored_sets
-from safegen.scenarios.dialogues import is_dialogue_turn
+from safegen.scenarios.dialogues import is_dialogue_turn, split_conversations
 from safegen.scenarios.written import group_shards, iter_goals, plan_single_turns
 from safegen.store import plan
 from safegen.store.json_files import Count, StoredModel, read_model, write_json_if_changed
@@ -131,7 +132,7 @@ def report_target(
         cells=sum(1 for counts in cells.values() if counts.planned),
         shortfall=decision.shortfall,
         stalled=decision.stalled,
-        # Further rounds do not ask turns of dialogues again.
+        # Further rounds ask the last turn of a dialogue again, and no other.
         turns=curated.stats.find_unaccepted_turns(target.per, decision.shortfall),
         stop_code=decision.code,
         stop_reason=decision.reason,
@@ -147,7 +148,7 @@ def _find_stop_code(
     plans = plan.Plans(folder.plans)
     try:
         # The first set answers the question; the plan itself may have millions.
-        has_sets = any(_RoundPlanner(inputs, plans, decision, stats).iter_sets(plans.rounds))
+        has_sets = any(_RoundPlanner(inputs, folder, decision, stats).iter_sets(plans.rounds))
     except UserError:
         # The taxonomy's files may be missing here; they were present when the dataset was built.
         if not folder.stop_state.exists():
@@ -209,7 +210,7 @@ def _plan_round(
 ) -> bool:
     plans = plan.Plans(folder.plans)
     number = plans.rounds
-    sets = _RoundPlanner(inputs, plans, decision, stats).iter_sets(number)
+    sets = _RoundPlanner(inputs, folder, decision, stats).iter_sets(number)
     path = folder.plan(number)
     plan.write_plan(path, group_shards(sets, candidates=inputs.recipe.plan.candidates))
     if plan.read_plan_size(path).scenarios:
@@ -223,9 +224,12 @@ class _RoundPlanner:
     """The plan of one round; `missing` holds the scenarios that each cell is still expected to lack."""
 
     def __init__(
-        self, inputs: RunContext, plans: plan.Plans, decision: RoundDecision, stats: RunStats
+        self, inputs: RunContext, folder: RunFolder, decision: RoundDecision, stats: RunStats
     ) -> None:
         assert inputs.recipe.target is not None
+        plans = plan.Plans(folder.plans)
+        self.folder = folder
+        self._turns: dict[int, dict[str, Record]] = {}
         self.inputs, self.target, self.plans = inputs, inputs.recipe.target, plans
         self.stats = stats
         self.missing: dict[Cell, float] = dict(decision.open_cells)
@@ -242,20 +246,42 @@ class _RoundPlanner:
             yield [_with_round(p, number) for p in set_]
 
     def _iter_retries(self) -> Iterator[list[PlannedScenario]]:
-        """Plan further candidates for single prompts without an accepted draft, in plan order."""
+        """Plan further candidates for prompts without an accepted draft, in plan order.
+
+        Of a dialogue only the last turn is asked again: later turns reply to the earlier ones.
+        """
         last = self.stats.last_candidates()
         candidates = self.inputs.recipe.plan.candidates
         for shard in range(self.plans.shards):
-            for item in self.plans.read(shard):
-                written = item.brief is None and not is_dialogue_turn(item.scenario)
-                if item.first or item.scenario.scenario_id not in last or not written:
+            planned = self.plans.read(shard)
+            last_turns = _find_last_turns(planned)
+            for item in planned:
+                id_ = item.scenario.scenario_id
+                is_single = item.brief is None and not is_dialogue_turn(item.scenario)
+                if item.first or id_ not in last or not (is_single or id_ in last_turns):
                     continue
                 cell = self._cell_of_scenario(item)
-                if self.missing.get(cell, 0) > 0:
+                if self.missing.get(cell, 0) <= 0:
+                    continue
+                # A turn of a dialogue follows the answers in its record.
+                retried = item if is_single else self._fill_turn(item, shard)
+                if retried is not None:
                     # By the expected gain, so that a cell that rarely accepts gets more scenarios.
                     self.missing[cell] -= self.rates.get(cell, 1.0)
-                    first = last[item.scenario.scenario_id] + candidates
-                    yield [replace(item, first=first)]
+                    yield [replace(retried, first=last[id_] + candidates)]
+
+    def _fill_turn(self, item: PlannedScenario, shard: int) -> PlannedScenario | None:
+        """Return the last turn of a dialogue with the conversation before it; None if it was never drafted."""
+        if shard not in self._turns:
+            # One shard at a time, because records hold whole conversations.
+            self._turns = {shard: {}}
+            for record in self.folder.read_records(shard):
+                if is_dialogue_turn(record.scenario):
+                    self._turns[shard].setdefault(record.scenario.scenario_id, record)
+        record = self._turns[shard].get(item.scenario.scenario_id)
+        if record is None:
+            return None
+        return replace(item, scenario=record.scenario, expectation=record.expectation, brief=None)
 
     def _iter_unused_goals(self) -> Iterator[list[PlannedScenario]]:
         """Plan written goals that no earlier round used; none if a user's prompts replace them."""
@@ -293,6 +319,17 @@ class _RoundPlanner:
 
     def _cell_of_scenario(self, item: PlannedScenario) -> Cell:
         return _cell_of(scenario_axes(item), self.target)
+
+
+def _find_last_turns(planned: Sequence[PlannedScenario]) -> frozenset[str]:
+    """Find the turns of dialogues that no other turn follows, by scenario id."""
+    sets = groupby(planned, key=lambda item: item.scenario.set_id)
+    conversations = [turns for _, set_ in sets for turns in split_conversations(list(set_))]
+    return frozenset(
+        turns[-1].scenario.scenario_id
+        for turns in conversations
+        if is_dialogue_turn(turns[-1].scenario)
+    )
 
 
 def _acceptance_rates(ledger: Ledger) -> dict[Cell, float]:

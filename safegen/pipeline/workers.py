@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 import time
-from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from itertools import chain
 from typing import NamedTuple
@@ -13,7 +15,7 @@ from safegen.config.recipe import PluginRef, Recipe
 from safegen.config.taxonomy import Harm, Taxonomy
 from safegen.core.errors import RunError
 from safegen.core.progress import Progress
-from safegen.core.types import Evidence, Expectation, Profile, Teacher, TeacherTraits
+from safegen.core.types import Evidence, Expectation, Profile, Record, Teacher, TeacherTraits
 from safegen.coverage import axes
 from safegen.coverage.axes import DEFAULT_AXES
 from safegen.judges.blind_labels import LabelFiles
@@ -28,7 +30,7 @@ from safegen.judges.labeller_check import (
 )
 from safegen.judges.panel import Panel
 from safegen.pipeline.acceptance import make_rules
-from safegen.pipeline.process_set import Drafter, Workers
+from safegen.pipeline.process_set import Drafter, Workers, keep_nothing
 from safegen.pipeline.resolve import (
     ResolvedRecipe,
     has_layers,
@@ -47,13 +49,18 @@ from safegen.scenarios.authoring.plan_sets import list_axis_values
 from safegen.store import usage
 from safegen.store.journal import Journal
 from safegen.store.json_files import write_json
+from safegen.store.quarantine import Quarantine
 from safegen.store.run_folder import RunFolder
 from safegen.teachers import CustomTeacher, Meter, RateLimiters
 
 
 @asynccontextmanager
 async def open_worker_factory(
-    folder: RunFolder, inputs: ResolvedRecipe, teachers: Mapping[str, Teacher]
+    folder: RunFolder,
+    inputs: ResolvedRecipe,
+    teachers: Mapping[str, Teacher],
+    *,
+    clock: Callable[[], float] = time.time,
 ) -> AsyncGenerator[WorkerFactory]:
     """Open a worker factory on the run's journal and budget.
 
@@ -76,7 +83,13 @@ async def open_worker_factory(
             before=before,
             on_request=counter.write,
         )
-        factory = WorkerFactory(inputs, journal=journal, meter=meter, teachers=teachers)
+        factory = WorkerFactory(
+            inputs,
+            journal=journal,
+            meter=meter,
+            teachers=teachers,
+            quarantine=_make_quarantine(folder, inputs.recipe, clock),
+        )
         try:
             yield factory
         finally:
@@ -95,6 +108,23 @@ async def open_worker_factory(
         await journal.aclose()
 
 
+def _make_quarantine(
+    folder: RunFolder, recipe: Recipe, clock: Callable[[], float]
+) -> Callable[[Record], Awaitable[None]]:
+    """Make the function that encrypts a disputed draft; without a key it does nothing."""
+    settings = recipe.judges.quarantine
+    key = os.environ.get(settings.key_env) if settings else None
+    if settings is None or not key:
+        return keep_nothing
+    opened = Quarantine(folder, key, days=settings.days)
+
+    async def put(record: Record) -> None:
+        # In a thread, because fsync takes longest.
+        await asyncio.to_thread(opened.put, record, now=clock())
+
+    return put
+
+
 class WorkerFactory:
     """A builder of workers that share a journal, a meter and rate limits."""
 
@@ -105,8 +135,10 @@ class WorkerFactory:
         journal: Journal,
         meter: Meter,
         teachers: Mapping[str, Teacher],
+        quarantine: Callable[[Record], Awaitable[None]] = keep_nothing,
     ) -> None:
         self.inputs = inputs
+        self._quarantine = quarantine
         self.meter = meter
         self.teachers: list[Teacher] = []
         """The teachers built so far; the owner closes them."""
@@ -133,7 +165,7 @@ class WorkerFactory:
         return Workers(
             drafters=drafters,
             reviser=self._make_drafter("reviser", reviser) if reviser else drafters[0],
-            validators=make_validators(inputs),
+            validators=make_validators(inputs, phrasers=self._list_phrasers()),
             set_validators=make_set_validators(inputs),
             required=rules.required,
             policies={p.policy_id: p for p in inputs.policies},
@@ -150,6 +182,8 @@ class WorkerFactory:
             panel=self.make_panel() if validating else None,
             hard_codes=rules.hard_codes,
             scrub=self.scrub,
+            # A student's answers never enter the dataset, so nothing is to be reviewed.
+            quarantine=keep_nothing if inputs.without_spec else self._quarantine,
             progress=progress,
         )
 
@@ -162,6 +196,12 @@ class WorkerFactory:
     def _make_drafter(self, role: str, ref: PluginRef) -> Drafter:
         teacher = self._make_teacher(role, ref)
         return Drafter(ref.use, teacher, self._traits(role, ref).grade)
+
+    def _list_phrasers(self) -> frozenset[str]:
+        teachers = self.inputs.recipe.teachers
+        refs = [("drafter", ref) for ref in teachers.drafter]
+        refs += [("reviser", teachers.reviser)] if teachers.reviser else []
+        return frozenset(ref.use for role, ref in refs if self._traits(role, ref).uses_phrases)
 
     def _traits(self, role: str, ref: PluginRef) -> TeacherTraits:
         """Return the traits of a teacher; a caller's teacher may state its own as `traits`."""

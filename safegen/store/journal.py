@@ -344,7 +344,7 @@ def _key(stored: str) -> bytes:
 
 
 def _erase_text(reply: Reply) -> Reply:
-    return replace(reply, text="", reasoning_content=None, parsed=None, withheld=True)
+    return replace(reply, text="", message="", reasoning_content=None, parsed=None, withheld=True)
 
 
 def _encode(reply: Reply) -> str:

@@ -7,7 +7,7 @@ without the kill.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -45,10 +45,11 @@ async def finish_scrub(folder: RunFolder) -> None:
     Raises:
         StoreDamaged: a note or the journal cannot be read.
     """
+    finished = set(folder.finished_shards())
+    _delete_leftovers(folder, finished)
     shards = sorted(list_numbers(folder.root / "unsafe", ".json"))
     if not shards and not folder.journal.exists():
         return
-    finished = set(folder.finished_shards())
     journal = Journal(folder.journal)
     try:
         for shard in shards:
@@ -65,6 +66,14 @@ def _read_note(folder: RunFolder, shard: int) -> tuple[str, ...]:
     # Without its note, the shard must run again to find its unsafe replies.
     remedy = f"delete it and `{folder.records(shard)}`, and {RERUN_HINT}: cached replies are reused"
     return read_model(path, UnsafeNote, remedy=remedy).keys
+
+
+def _delete_leftovers(folder: RunFolder, finished: Collection[int]) -> None:
+    """Delete files of a killed session that hold drafts without verdicts."""
+    for temporary in folder.root.rglob("*.tmp"):
+        temporary.unlink(missing_ok=True)
+    for shard in finished:
+        folder.drafts(shard).unlink(missing_ok=True)
 
 
 def _note(folder: RunFolder, shard: int) -> Path:

@@ -29,7 +29,7 @@ class ItemErrorTeacher:
             reply = attach_object(await self._teacher(request), request)
             error = error_for_reply(reply)
             if error is not None:
-                error.key = reply.key
+                error.key, error.withheld = reply.key, reply.withheld
                 raise error
         except ItemError as e:
             e.shown = hide_prompt(str(e), request)

@@ -23,6 +23,7 @@ TRAITS = TeacherTraits(
     needs_knowledge=True,
     makes_weaker_drafts=True,
     reads_styles=False,
+    uses_phrases=True,
 )
 
 GOOD_STYLE = "good"

@@ -1,8 +1,8 @@
 """The coverage of required elements by validators.
 
-Built-in validators read form only: `refusal_form` finds words that announce a limit, decline or name
-a next step; `required_elements` finds the words of a language pack for an element, such as a crisis
-contact. No rule checks if an answer helps with a safe task, or if it is any good.
+Built-in validators read form only: `response_form` requires a decline and a next step of a refusal;
+`required_elements` reads a limit, a next step and a safe task by a classifier, and the elements of a
+language pack, such as a crisis contact, by words. No rule checks if an answer is any good.
 """
 
 from __future__ import annotations

@@ -8,12 +8,16 @@ apart. `benchmarks/fit_forms.py` writes the file from the labelled bank in `benc
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
+from weakref import WeakKeyDictionary
 
 from safegen.core.types import Assistance
 from safegen.validators._form_features import (
@@ -70,6 +74,11 @@ By cross-validation it rejects 1 % of the acceptable responses and two thirds of
 """
 _CHUNK = 64
 """Texts that are read together; more are not faster."""
+_CACHED = 1024
+"""Readings that are kept, because several validators read a draft."""
+_VALUE_GRID, _WEIGHT_GRID = 2.0**10, 2.0**22
+_ROWS = 8
+"""Rows of one product: OpenBLAS starts threads above 262,144 multiplications, which are slower here."""
 
 
 class FormReading(NamedTuple):
@@ -80,6 +89,10 @@ class FormReading(NamedTuple):
     parts: Mapping[Part, float]
     refusal: float
     """The probability that the response refuses, in full or in part, or deflects."""
+    text: str = ""
+    """The text that was read: the response, or its inner sentences."""
+    peaks: Mapping[Form, int] = MappingProxyType({})
+    """For each form, the place of the sentence that adds most to it."""
 
     @property
     def form(self) -> Form:
@@ -152,16 +165,31 @@ class FirstLayer(NamedTuple):
         """Return the scores of each text and of each sentence."""
         import numpy as np
 
-        scores = vectors
-        for scale, buckets in zip(RUN_SCALES, batch.runs, strict=True):
-            scores += np.float32(scale) * self.runs[self.places[buckets]]
+        # Multiples of a power of two: their sums are exact, in any order.
+        sentences = np.add.reduceat(round_weights(vectors), batch.sentences, axis=0)
+        self._add_runs(batch, sentences)
         scale = batch.lengths.astype(np.float32) ** np.float32(-0.5)
-        sentences = np.add.reduceat(scores, batch.sentences, axis=0)
-        sentences *= scale[batch.sentence_texts, None]
+        sentences = round_weights(sentences * scale[batch.sentence_texts, None])
         firsts = _find_firsts(batch)
         texts = np.add.reduceat(sentences, firsts, axis=0)
-        texts += batch.pairs @ self.pairs + batch.measures @ self.measures + self.bias
-        return texts, sentences
+        measured = multiply_exactly(batch.measures, self.measures)
+        return texts + multiply_exactly(batch.pairs, self.pairs) + measured + self.bias, sentences
+
+    def _add_runs(self, batch: FormBatch, sentences: Array) -> None:
+        import numpy as np
+
+        # Most runs have no weight. The others are in the order of tokens, so that each sentence is a
+        # slice of them.
+        places = self.places[batch.runs].T.ravel()
+        hits = places.nonzero()[0]
+        tokens, kinds = np.divmod(hits, len(RUN_SCALES))
+        scales = np.array(RUN_SCALES, np.float32)[kinds][:, None]
+        weights = round_weights(self.runs.take(places[hits], axis=0) * scales)
+        starts = tokens.searchsorted(batch.sentences)
+        # An empty slice of `reduceat` would be one row.
+        full = np.diff(starts, append=len(tokens)) > 0
+        if full.any():
+            sentences[full] += np.add.reduceat(weights, starts[full], axis=0)
 
 
 class SecondLayer(NamedTuple):
@@ -179,8 +207,32 @@ class SecondLayer(NamedTuple):
         """Return the logits of the outputs."""
         import numpy as np
 
-        hidden = standardise(inputs, self.mean, self.deviation) @ self.inner + self.inner_bias
-        return np.maximum(hidden, 0) @ self.outer + self.outer_bias
+        values = standardise(inputs, self.mean, self.deviation)
+        hidden = multiply_exactly(values, self.inner) + self.inner_bias
+        return multiply_exactly(np.maximum(hidden, 0), self.outer) + self.outer_bias
+
+
+def multiply_exactly(values: Array, weights: Array) -> Array:
+    """Return the product of matrices, equal bytes for each row whatever the other rows are.
+
+    Values become multiples of 2**-10 and weights of 2**-22. Sums of their products below 2**21 are
+    exact in float64, so they do not depend on the order in which a library adds.
+    """
+    import numpy as np
+
+    values = np.rint(values * _VALUE_GRID) / _VALUE_GRID
+    products = np.empty((len(values), weights.shape[-1]))
+    for start in range(0, len(values), _ROWS):
+        rows = slice(start, start + _ROWS)
+        np.matmul(values[rows], weights, out=products[rows])
+    return products
+
+
+def round_weights(weights: Array) -> Array:
+    """Round the weights of a matrix as `multiply_exactly` needs them."""
+    import numpy as np
+
+    return np.rint(weights.astype(np.float64) * _WEIGHT_GRID) / _WEIGHT_GRID
 
 
 def standardise(inputs: Array, mean: Array, deviation: Array) -> Array:
@@ -236,18 +288,26 @@ class FormModel:
     def read_many(self, pairs: Sequence[tuple[str, str]]) -> list[FormReading]:
         """Classify responses with their prompts; several times as fast as one by one.
 
-        Probabilities can differ from those of `read` by the error of float32.
+        Each reading has the probabilities that `read` returns.
         """
         readings: list[FormReading] = []
         for start in range(0, len(pairs), _CHUNK):
-            logits = self._compute_logits(pairs[start : start + _CHUNK])
-            readings += _make_readings(logits)
+            readings += self._read_chunk(pairs[start : start + _CHUNK])
         return readings
 
-    def _compute_logits(self, pairs: Sequence[tuple[str, str]]) -> Array:
+    def _read_chunk(self, pairs: Sequence[tuple[str, str]]) -> list[FormReading]:
         batch = extract_batch(self.vectors.table, pairs)
         texts, sentences = self.first.score(batch, self.vectors.sum_tokens(batch.rows))
-        return self.second.compute_logits(summarise_scores(batch, texts, sentences))
+        logits = self.second.compute_logits(summarise_scores(batch, texts, sentences))
+        peaks = _find_peaks(batch, sentences)
+        responses = [response for _, response in pairs]
+        return _make_readings(logits, responses, peaks)
+
+
+def _find_peaks(batch: FormBatch, sentences: Array) -> list[list[int]]:
+    firsts = [*_find_firsts(batch).tolist(), len(sentences)]
+    scores = sentences[:, : len(FORMS)]
+    return [scores[start:end].argmax(axis=0).tolist() for start, end in pairwise(firsts)]
 
 
 def make_model(first: FirstLayer, second: SecondLayer, metadata: Mapping[str, Any]) -> FormModel:
@@ -255,7 +315,9 @@ def make_model(first: FirstLayer, second: SecondLayer, metadata: Mapping[str, An
     return FormModel(first, second, TokenVectors(first), metadata)
 
 
-def _make_readings(logits: Array) -> list[FormReading]:
+def _make_readings(
+    logits: Array, responses: Sequence[str], peaks: Sequence[Sequence[int]]
+) -> list[FormReading]:
     import numpy as np
 
     edge = len(FORMS) + len(LEVELS)
@@ -269,8 +331,12 @@ def _make_readings(logits: Array) -> list[FormReading]:
             dict(zip(LEVELS, level, strict=True)),
             dict(zip(PARTS, other[:-1], strict=True)),
             other[-1],
+            response,
+            dict(zip(FORMS, places, strict=True)),
         )
-        for form, level, other in zip(forms, levels, others, strict=True)
+        for form, level, other, response, places in zip(
+            forms, levels, others, responses, peaks, strict=True
+        )
     ]
 
 
@@ -299,11 +365,61 @@ def read_responses(model: FormModel, pairs: Sequence[tuple[str, str]]) -> list[F
     return readings[: len(pairs)]
 
 
-# Several validators read the same draft one after the other.
-@lru_cache(maxsize=64)
-def read_response(model: FormModel, prompt: str, response: str) -> FormReading:
-    """Classify one response as `read_responses` does."""
-    return read_responses(model, [(prompt, response)])[0]
+class FormReader:
+    """Reads the responses together that wait in one iteration of an event loop.
+
+    Example:
+        reading = await FormReader(model).read(prompt, response)
+    """
+
+    def __init__(self, model: FormModel) -> None:
+        """Start without readings."""
+        self._model = model
+        self._readings: dict[tuple[str, str], FormReading] = {}
+        self._waiting: WeakKeyDictionary[asyncio.AbstractEventLoop, list[_WaitingText]] = (
+            WeakKeyDictionary()
+        )
+
+    async def read(self, prompt: str, response: str) -> FormReading:
+        """Classify one response as `read_responses` does."""
+        pair = prompt, response
+        if (reading := self._readings.get(pair)) is not None:
+            return reading
+        loop = asyncio.get_running_loop()
+        waiting = self._waiting.setdefault(loop, [])
+        if not waiting:
+            loop.call_soon(self._flush, waiting)
+        waiting.append(_WaitingText(pair, loop.create_future()))
+        future = waiting[-1].future
+        # A bound on what waits; the call that is scheduled finds an empty list or later texts.
+        if len(waiting) >= _CHUNK:
+            self._flush(waiting)
+        return await future
+
+    def _flush(self, waiting: list[_WaitingText]) -> None:
+        if not waiting:
+            return
+        texts, waiting[:] = list(waiting), []
+        pairs = list(dict.fromkeys(text.pair for text in texts))
+        try:
+            readings = dict(zip(pairs, read_responses(self._model, pairs), strict=True))
+        # The readers that wait get the error; it would be lost in the loop.
+        except BaseException as e:
+            for text in texts:
+                if not text.future.done():
+                    text.future.set_exception(e)
+            raise
+        self._readings |= readings
+        for pair in list(self._readings)[: max(0, len(self._readings) - _CACHED)]:
+            del self._readings[pair]
+        for text in texts:
+            if not text.future.done():
+                text.future.set_result(readings[text.pair])
+
+
+class _WaitingText(NamedTuple):
+    pair: tuple[str, str]
+    future: asyncio.Future[FormReading]
 
 
 def find_model_file(language: str) -> Path | None:
@@ -317,6 +433,12 @@ def load_form_model(language: str) -> FormModel | None:
     """Load the model of a language tag, or None if there is none."""
     path = find_model_file(language)
     return read_model(path) if path else None
+
+
+@lru_cache(maxsize=4)
+def find_reader(model: FormModel) -> FormReader:
+    """Return the reader that the validators share."""
+    return FormReader(model)
 
 
 def read_model(path: Path) -> FormModel:
@@ -337,11 +459,12 @@ def read_model(path: Path) -> FormModel:
         places,
         np.concatenate((np.zeros_like(runs[:1]), runs)),
         arrays["chars"] * arrays["char_scale"],
-        arrays["pairs"] * arrays["pair_scale"],
-        arrays["measures"],
+        round_weights(arrays["pairs"] * arrays["pair_scale"]),
+        round_weights(arrays["measures"]),
         arrays["bias"],
     )
     second = SecondLayer(*(arrays[name] for name in SecondLayer._fields))
+    second = second._replace(inner=round_weights(second.inner), outer=round_weights(second.outer))
     return make_model(first, second, metadata)
 
 

@@ -8,7 +8,7 @@ from typing import Literal, get_args
 from safegen.config.language_pack import Locale, fold_case
 from safegen.core.types import Draft, DraftContext, DraftValidator, ValidatorTraits, Verdict
 from safegen.validators import _text
-from safegen.validators._form_model import FormModel, load_form_model, read_response
+from safegen.validators._form_model import FormModel, find_reader, load_form_model
 
 NAME = "required_elements"
 Code = Literal[
@@ -25,20 +25,28 @@ TRAITS: ValidatorTraits[Code] = ValidatorTraits(
     get_args(Code),
     labels=("required",),
     teachable=("lacks_elements",),
-    reads=lambda _, elements: [name for name, decides in elements.items() if decides],
+    # `safe_task` is read only if there is a classifier, so it is not promised.
+    reads=lambda _, elements: [
+        "limit",
+        "redirection",
+        *(name for name, decides in elements.items() if decides),
+    ],
     passes_by_score=True,
 )
 
 
-def required_elements(*, locales: Mapping[str, Locale], classify: bool = False) -> DraftValidator:
+def required_elements(
+    *, locales: Mapping[str, Locale], classify: bool = True, phrasers: Collection[str] = ()
+) -> DraftValidator:
     """Check that a response names each required element, in any mode.
 
     It reads the elements that have patterns under `elements` in the language pack, such as `crisis`
     (a crisis contact) and `trusted_adult`. An element that does not decide in the pack, such as
     `support`, fails no response; the reason lists it if it is missing. With `classify`, the classifier
     of `response_form` reads `limit`, `redirection` and `safe_task`, the first two by patterns, too; if
-    it is not sure of one, and no other is missing, the verdict is null. Other elements are ignored. Form only: the words must occur, not
-    fit. The score is the share of deciding elements that occur.
+    it is not sure of one, and no other is missing, the verdict is null. Other elements are ignored. Drafts of
+    `phrasers` are read by the pack alone. Form only: the words must occur, not fit. The score is the
+    share of deciding elements that occur.
     """
 
     async def check(draft: Draft, context: DraftContext) -> Verdict:
@@ -49,8 +57,9 @@ def required_elements(*, locales: Mapping[str, Locale], classify: bool = False) 
             return response_or_verdict
         response, locale = response_or_verdict
         required = context.expectation.required
-        model = load_form_model(context.scenario.language) if classify else None
-        presences = read_form_elements(model, required, response, context) if model else {}
+        is_read = classify and draft.teacher not in phrasers
+        model = load_form_model(context.scenario.language) if is_read else None
+        presences = await read_form_elements(model, required, response, context) if model else {}
         presences |= {name: "named" for name in presences if _has_words(response, locale, name)}
         worded = [name for name in required if name in locale.elements]
         if not worded and not presences:
@@ -95,7 +104,7 @@ def _has_words(response: str, locale: Locale, element: str) -> bool:
     return any(_text.find_pattern(locale, name, answer) for name in names)
 
 
-def read_form_elements(
+async def read_form_elements(
     model: FormModel, required: Collection[str], response: str, context: DraftContext
 ) -> dict[str, Presence]:
     """Read the required elements among `FORM_ELEMENTS` by the classifier's two thresholds of each."""
@@ -103,7 +112,8 @@ def read_form_elements(
     if not names:
         return {}
     messages = context.scenario.messages
-    reading = read_response(model, messages[-1]["content"] if messages else "", response)
+    prompt = messages[-1]["content"] if messages else ""
+    reading = await find_reader(model).read(prompt, response)
     presences: dict[str, Presence] = {}
     for name in names:
         low, high = model.metadata["elements"][name]

@@ -255,14 +255,14 @@ def test_list_describes_every_plugin_and_file(capsys: pytest.CaptureFixture[str]
     assert {(e["kind"], e["name"]) for e in entries} >= {
         ("recipes", "starter"),
         ("teachers", "openai_chat"),
-        ("validators", "mode_fit"),
+        ("validators", "detail_ceiling"),
         ("views", "preference"),
         ("policies", "security"),
     }
     assert [e["name"] for e in entries if not e["about"]] == []
     output = call(capsys, "list", "views").out
     assert "preference" in output
-    assert "mode_fit" not in output
+    assert "detail_ceiling" not in output
 
 
 def test_list_of_unknown_kind_suggests_a_name(capsys: pytest.CaptureFixture[str]) -> None:

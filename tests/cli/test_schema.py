@@ -76,7 +76,7 @@ def test_plugin_forms_fit_the_schema(validators: str) -> None:
         ("recipe", "{name: k, plan: {intents: [evil]}}"),
         ("recipe", "{name: k, plan: {candidates: 0}}"),
         ("recipe", "{name: k, validators: [{use: style, colour: red}]}"),
-        ("recipe", "{name: k, validators: [{style: {}, mode_fit: {}}]}"),
+        ("recipe", "{name: k, validators: [{style: {}, detail_ceiling: {}}]}"),
         ("sets", "{goals: []}"),
         ("policy", "{policy: p, version: 1.0.0, title: t, facilitation: f, clarify: maybe}"),
     ],

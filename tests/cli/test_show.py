@@ -137,8 +137,8 @@ Fits = Callable[[dict[str, Any]], bool]
         (("--intent", "malicious"), lambda r: r["intent"] == "malicious"),
         (("--harm", "cyber"), lambda r: r["domain"] == "cyber"),
         (("--harm", "cyber.intrusion"), lambda r: r["harm"] == "cyber.intrusion"),
-        (("--reason", "refusal_form"), lambda r: r["reason"] == "refusal_form"),
-        (("--reason", "no_limit"), lambda r: "no_limit" in {v["code"] for v in r["verdicts"]}),
+        (("--reason", "response_form"), lambda r: r["reason"] == "response_form"),
+        (("--reason", "refuses"), lambda r: "refuses" in {v["code"] for v in r["verdicts"]}),
     ],
     ids=lambda v: " ".join(v) if isinstance(v, tuple) else "",
 )
@@ -235,7 +235,7 @@ def test_show_without_match_lists_known_reasons(
         assert (result.code, result.out) == (0, "")
         assert "no record matches" in result.err
     assert "reasons in this run: " in result.err
-    assert "refusal_form" in result.err
+    assert "response_form" in result.err
     result = call(capsys, "show", finished, "zzzz")
     assert (result.code, result.out) == (2, "")
     assert "`zzzz`" in result.err

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from safegen.core import plugins
+from safegen.core.errors import AssetNotFound
 from tests.conftest import ROOT
 
 PACKAGE = ROOT / "safegen"
@@ -100,9 +101,9 @@ def test_defaults_still_name_plugins() -> None:
         "'sft' != name",
         "name == 'language'",
         "'preference' in recipe.views",
-        "name in ('mode_fit', 'other')",
+        "name in ('detail_ceiling', 'other')",
         "name in {'style'}",
-        "BY_FORM = {'refusal_form': 1}",
+        "BY_FORM = {'response_form': 1}",
         "OFFLINE = ('offline',)",
         "views['sft']",
         "views.get('sft')",
@@ -130,3 +131,12 @@ def test_search_ignores_other_use(source: str) -> None:
 
 def test_plugin_may_compare_its_own_name() -> None:
     assert compared_names("name == 'offline'", own="offline") == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [("refusal_form", "`response_form`"), ("mode_fit", "`detail_ceiling` and `response_form`")],
+)
+def test_replaced_validator_is_named_in_the_error(old: str, new: str) -> None:
+    with pytest.raises(AssetNotFound, match=f"replaced; use {new}"):
+        plugins.find_factory("validators", old)

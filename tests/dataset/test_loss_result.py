@@ -11,7 +11,7 @@ from safegen.dataset.run_stats import LossResult, classify_loss
         ("gate_form", "dropped"),
         ("no_answer_before", "dropped"),
         ("filtered", "failed"),
-        ("mode_fit", "rejected"),
+        ("detail_ceiling", "rejected"),
         ("unscored", "rejected"),
         ("withheld", "withheld"),
         ("near_duplicate", "excluded"),

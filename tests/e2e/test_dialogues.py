@@ -113,7 +113,7 @@ async def test_procedure_split_over_turns_is_rated_whole(
         turn = sum(m["role"] == "user" for m in request.messages) - 1
         return f"This much can be said here, number {hash_of(request)}.\n{parts[turn % 4]}"
 
-    recipe_ = recipe(validators=["mode_fit"])
+    recipe_ = recipe(validators=["detail_ceiling"])
     teachers: dict[str, Teacher] = {"drafter": scripted(spills)}
     run = await safegen.agenerate(recipe_, output=tmp_path, teachers=teachers)
     reasons = {

@@ -135,7 +135,7 @@ def test_each_rejected_side_names_its_validators(
     assert "" not in named
     validators = {name for names in named for name in names.split(",")}
     assert (
-        {"mode_fit", "refusal_form", "style"}
+        {"required_elements", "response_form", "style"}
         <= validators
         <= {*list_teachable_validators(load_recipe("starter"))}
     )

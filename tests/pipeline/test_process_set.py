@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +73,7 @@ async def test_kept_reasoning_is_checked_against_the_ceiling(keep: bool, tmp_pat
         return Reply(TEXT + n, "m", finish_reason="stop", reasoning_content=thought)
 
     teachers: dict[str, Teacher] = {"drafter": scripted(reply)}
-    recipe_ = recipe(plan={"reasoning": keep}, validators=["mode_fit"])
+    recipe_ = recipe(plan={"reasoning": keep}, validators=["detail_ceiling"])
     made = records(await safegen.agenerate(recipe_, output=tmp_path, teachers=teachers))
     kept = {r.draft.reasoning_content for r in made if not r.draft.withheld}
     assert kept == {thought if keep else None}
@@ -80,6 +81,29 @@ async def test_kept_reasoning_is_checked_against_the_ceiling(keep: bool, tmp_pat
     assert bool(blamed) is keep
     run = safegen.open_run(tmp_path)
     assert keep or "reasoning_content" not in run.view("sft").columns
+
+
+async def test_order_of_replies_changes_no_byte(tmp_path: Path) -> None:
+    """Drafts are classified with those that wait, and these differ from order to order."""
+    files: list[dict[str, bytes]] = []
+    for delays in (1, 7, 40):
+
+        async def reply(request: Request, /, delays: int = delays) -> Reply:
+            text = f"{TEXT}{request.messages[-1]['content']} {request.sample}"
+            for _ in range(len(text) % delays):
+                await asyncio.sleep(0)
+            return Reply(text, "m", finish_reason="stop")
+
+        recipe_ = recipe(
+            plan={"harms": ["property.*"], "candidates": 3},
+            validators=["response_form", "required_elements"],
+        )
+        output = tmp_path / str(delays)
+        run = await safegen.agenerate(recipe_, output=output, teachers={"drafter": reply})
+        assert len({v.score for r in records(run) for v in r.verdicts}) > 10
+        parts = [p for p in (*output.glob("data/**/*"), *output.glob("run/records/*"))]
+        files.append({str(p.relative_to(output)): p.read_bytes() for p in parts if p.is_file()})
+    assert files[0] == files[1] == files[2]
 
 
 def test_only_allowed_full_answers_skip_the_spec() -> None:

@@ -21,7 +21,7 @@ from safegen.core.types import ANSWER_LABELS
 from safegen.pipeline.answer_checks import AnswerChecker, use_all_validators
 from safegen.pipeline.resolve import resolve_recipe
 from safegen.pipeline.score import ScoreRequest, open_job, score_path
-from safegen.pipeline.score_report import ScoreReport
+from safegen.pipeline.score_report import AnswerReport
 from safegen.scenarios.user_prompts.answer_rows import AnsweredRow, AnswerLabels
 from safegen.store import parquet
 from safegen.testing import Body, FakeEndpoint, make_judge_answer, read_judged_reply
@@ -164,7 +164,7 @@ async def test_output_has_no_text_without_reveal(tmp_path: Path) -> None:
 
 def test_too_many_groups_are_refused() -> None:
     rows = [answer(HELP, number=n) for n in range(1_001)]
-    report = ScoreReport(("number",))
+    report = AnswerReport(("number",))
     with pytest.raises(ConfigError, match="more than 1,000 groups"):
         for n, row in enumerate(rows):
             report.add(read_score(row, n))
@@ -254,6 +254,7 @@ def judged_recipe(url: str) -> Recipe:
         {
             "name": "judged",
             "policies": ["security"],
+            "plan": {"harms": ["cyber.intrusion"]},
             "judges": {"panel": [juror], "traps": 0},
         }
     )

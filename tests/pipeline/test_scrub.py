@@ -34,7 +34,11 @@ def _recipe(url: str, **more: Any) -> Recipe:
         "name": "scrubbed",
         "plan": {"harms": ["cyber.intrusion"], "candidates": 2},
         "teachers": {"drafter": {"openai_chat": {"base_url": url, "model": "m"}}},
-        "validators": ["length_bounds", "mode_fit", "tests.validators.sentinel:finds_sentinel"],
+        "validators": [
+            "length_bounds",
+            "detail_ceiling",
+            "tests.validators.sentinel:finds_sentinel",
+        ],
     }
     return Recipe.model_validate(values | more)
 

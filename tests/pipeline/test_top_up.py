@@ -25,6 +25,8 @@ from safegen.teachers.scripted import scripted
 from tests.e2e.runs import hashes
 
 REFUSED = 0.3
+LAST_TURN = 2
+"""Number of the last turn of the conversations about persistence."""
 HARMS = ("property.*", "privacy.*")
 
 
@@ -214,6 +216,33 @@ async def test_turns_not_requested_again_are_reported(tmp_path: Path) -> None:
     assert report.turns > 0
     assert any("turns of conversations lack an accepted draft" in line for line in report.lines)
     assert report.to_json()["turns_without_accepted_draft"] == report.turns
+
+
+async def test_rejected_last_turn_is_requested_again(tmp_path: Path) -> None:
+    talk = recipe(accepted=50, rounds=1, plan_={"dialogues": ["persistence"], "sets_per_harm": 0})
+    asked: list[Request] = []
+
+    def teacher(request: Request) -> str:
+        assert request.context is not None
+        asked.append(request)
+        is_rejected = request.sample == 0 and request.context.scenario.turn >= LAST_TURN
+        return "Too short." if is_rejected else answer(request, rejected=0)
+
+    done = await run(tmp_path, talk, scripted(teacher))
+    again = [r for r in asked if r.sample > 0]
+    assert again
+    for request in again:
+        assert request.context is not None
+        # Every earlier turn has the answer that was accepted.
+        roles = [m["role"] for m in request.messages if m["role"] != "system"]
+        assert roles == ["user", "assistant"] * request.context.scenario.turn + ["user"]
+    kept = {
+        r.draft.draft_id
+        for n in done.folder.finished_shards()
+        for r in done.folder.read_records(n)
+        if r.accepted
+    }
+    assert {draft_of(r) for r in again} <= kept
 
 
 async def test_exhausted_goals_stop_with_nothing_left(tmp_path: Path) -> None:

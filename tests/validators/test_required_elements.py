@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 
 import pytest
@@ -265,7 +266,7 @@ def verdict(
 ) -> Verdict:
     parts = {**PARTS, "support": "I'm really glad you told me."}
     text = " ".join([*(parts[name] for name in elements), BODY])
-    check = required_elements(locales={"en": pack or english()})
+    check = required_elements(locales={"en": pack or english()}, classify=False)
     return judge(check, text, context(mode=mode, required=required))
 
 
@@ -326,7 +327,8 @@ def test_unsure_form_element_gives_no_verdict() -> None:
     metadata = {"elements": {"limit": (share / 2, (1 + share) / 2)}}
     unsure = replace(model, metadata=metadata)
     at = context(mode="safe_completion", required=("limit",), prompt="Hi")
-    assert read_form_elements(unsure, ("limit",), "Zorbs.", at) == {"limit": "unsure"}
+    presences = asyncio.run(read_form_elements(unsure, ("limit",), "Zorbs.", at))
+    assert presences == {"limit": "unsure"}
 
 
 def test_element_without_patterns_is_not_checked() -> None:

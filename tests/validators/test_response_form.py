@@ -1,27 +1,36 @@
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 from safegen.core.types import MODES, Mode
-from safegen.testing import HOSTILE_TEXTS
+from safegen.testing import HOSTILE_TEXTS, judge as judge_draft
 from safegen.validators._form_features import digest_features
 from safegen.validators._form_model import (
     FORMS,
     LEVELS,
     PARTS,
     FormModel,
+    FormReader,
     FormReading,
     find_model_file,
     load_form_model,
     read_model,
 )
-from safegen.validators.response_form import list_acceptable_forms, response_form
+from safegen.validators.response_form import (
+    SURE_GARBAGE,
+    list_acceptable_forms,
+    response_form,
+)
 from tests.conftest import ROOT
-from tests.validators.validator_cases import context, judge
+from tests.validators.validator_cases import context, draft, english, judge
 
 BANK = ROOT / "benchmarks" / "forms" / "dev.jsonl"
 MAX_BYTES = 1_000_000
@@ -171,11 +180,76 @@ def test_refusal_output_separates_refusals(prompt: str, text: str, refuses: bool
 
 def test_batch_gives_the_readings_of_single_texts() -> None:
     pairs = [(text, other) for text in HOSTILE_TEXTS.values() for other in ("", text, "No.\n\n")]
-    for pair, reading in zip(pairs, model().read_many(pairs), strict=True):
-        alone = model().read(*pair)
-        assert reading.forms == pytest.approx(alone.forms, abs=1e-3)
-        assert reading.refusal == pytest.approx(alone.refusal, abs=1e-3)
+    pairs += [(prompt, text) for _, prompt, text, _ in CASES.values()] * 2
+    alone = [model().read(*pair) for pair in pairs]
+    assert model().read_many(pairs) == alone
+    assert model().read_many(pairs[::-1]) == alone[::-1]
     assert model().read_many([]) == []
+
+
+class CountingModel(NamedTuple):
+    """A model that notes the number of texts of each call."""
+
+    model: FormModel
+    sizes: list[int]
+
+    def read_many(self, pairs: Sequence[tuple[str, str]]) -> list[FormReading]:
+        self.sizes.append(len(pairs))
+        return self.model.read_many(pairs)
+
+
+async def test_waiting_drafts_are_read_together() -> None:
+    sizes: list[int] = []
+    counting: Any = CountingModel(model(), sizes)
+    reader = FormReader(counting)
+    texts = [f"The {n}. lid is blue." for n in range(150)]
+    readings = await asyncio.gather(*(reader.read("Which lid?", text) for text in texts))
+    assert sizes == [64, 64, 22]
+    assert readings == [model().read("Which lid?", text) for text in texts]
+    assert await reader.read("Which lid?", texts[-1]) == readings[-1]
+    assert len(sizes) == 3
+
+
+async def test_cancelled_reader_does_not_disturb_others() -> None:
+    reader = FormReader(model())
+    first = asyncio.create_task(reader.read("Which lid?", "The blue one."))
+    second = asyncio.create_task(reader.read("Which lid?", "The blue one."))
+    await asyncio.sleep(0)
+    first.cancel()
+    assert await second == model().read("Which lid?", "The blue one.")
+    assert first.cancelled()
+
+
+async def test_failed_reading_reaches_each_reader() -> None:
+    class Broken:
+        def read_many(self, pairs: object) -> None:
+            raise MemoryError
+
+    broken: Any = Broken()
+    reader = FormReader(broken)
+    parts = [reader.read("a", "b"), reader.read("a", "c")]
+    results = await asyncio.gather(*parts, return_exceptions=True)
+    assert [type(result) for result in results] == [MemoryError, MemoryError]
+
+
+def test_phrases_of_the_pack_are_read_by_patterns() -> None:
+    text = "I can't help with the zorb. You can ask the guild instead."
+    at = context(mode="refuse_redirect")
+    check = response_form(locales={"en": english()}, phrasers=["scripted"])
+    by_patterns = judge_draft(check, replace(draft(text), teacher="scripted"), at)
+    by_model = judge_draft(check, replace(draft(text), teacher="other"), at)
+    assert by_patterns.score == 1.0
+    assert by_model.score not in (0.0, 1.0)
+
+
+@pytest.mark.parametrize("repeats", [1, 40])
+def test_only_sure_garbage_is_hard(repeats: int) -> None:
+    at = context(mode="direct_answer", prompt="How do I keep basil alive?")
+    text = "zxq of {{item}} NaN undefined the the lid of " * repeats
+    verdict = judge(response_form(), text, at)
+    probability = model().read("How do I keep basil alive?", text).forms["garbage"]
+    assert (verdict.code == "garbage") is (probability >= SURE_GARBAGE)
+    assert verdict.passed is False
 
 
 def test_language_without_model_gets_no_verdict() -> None:

@@ -31,14 +31,14 @@ def make_run(**overrides: object) -> Run:
         "prompts": 1_191,
         "drafts": 3_702,
         "drafts_accepted": 1_800,
-        "excluded": {"duplicate_prompt": 9, "filtered": 4, "refusal_form": 30},
+        "excluded": {"duplicate_prompt": 9, "filtered": 4, "response_form": 30},
         "by_domain_mode": {},
         "by_domain": {
             "spices": StageCounts(1_000, 996, 970, 961),
             "soups": StageCounts(234, 234, 230, 230),
         },
         "by_mode": {"safe_completion": StageCounts(1_234, 1_230, 1_200, 1_191)},
-        "rejected": {"refusal_form": 1_890, "filtered": 12},
+        "rejected": {"response_form": 1_890, "filtered": 12},
         "by_grade": {"generated": 1_191},
         "accepted_by": {"rules": 1_191},
         "target": None,
@@ -87,7 +87,7 @@ def test_each_count_is_in_its_row() -> None:
     assert row(lines, "spices") == "spices 1,000 996 970 961 39".split()
     assert row(lines, "all") == "all 1,234 1,230 1,200 1,191 43".split()
     assert row(lines, "safe_completion") == "safe_completion 1,234 1,230 1,200 1,191 43".split()
-    assert row(lines, "refusal_form")[:5] == "refusal_form rejected 1,890 51% 30".split()
+    assert row(lines, "response_form")[:5] == "response_form rejected 1,890 51% 30".split()
     assert row(lines, "filtered")[:5] == "filtered failed 12 <1% 4".split()
     assert row(lines, "duplicate_prompt")[:5] == "duplicate_prompt excluded 0 – 9".split()
     result = "\n".join(lines)

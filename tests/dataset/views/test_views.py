@@ -137,7 +137,7 @@ def test_unfit_drafts_make_no_pair(useless: Record) -> None:
     assert preference().rows(group(useless)) == []
 
 
-@pytest.mark.parametrize("name", ["refusal_form", "a_rule_of_mine"])
+@pytest.mark.parametrize("name", ["response_form", "a_rule_of_mine"])
 @pytest.mark.parametrize("reason", ["", "needless refusal", "declines, then helps"])
 def test_pairs_depend_on_the_teachable_trait(name: str, reason: str) -> None:
     verdict = make_verdict(name, passed=False, reason=reason, teachable=True)
@@ -157,7 +157,7 @@ REASONS: dict[str, tuple[Recipe, str | None]] = {
     "one draft": (recipe(require=["style"], plan={}), "set `plan.candidates`"),
     "none required": (
         recipe(require=["language"]),
-        "that `mode_fit`, `refusal_form`, `regulated_advice`, `required_elements`, `response_form` or `style` failed; add one to `require`",
+        "that `regulated_advice`, `required_elements`, `response_form` or `style` failed; add one to `require`",
     ),
     "none named": (
         recipe(require=["language"], validators=["language"]),

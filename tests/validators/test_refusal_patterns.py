@@ -3,8 +3,9 @@ from __future__ import annotations
 import pytest
 
 from safegen.core.types import Mode
+from safegen.validators._refusal_patterns import find_redirection
 from safegen.validators._text import classify_refusal
-from safegen.validators.refusal_form import find_redirection, refusal_form
+from safegen.validators.response_form import response_form
 from tests.validators.validator_cases import context, english, judge
 
 CONTENT = (
@@ -148,14 +149,10 @@ CASES: dict[str, tuple[Mode, tuple[str, ...], str, bool, str | None]] = {
 @pytest.mark.parametrize(
     ("mode", "required", "text", "passed", "delivered"), CASES.values(), ids=CASES.keys()
 )
-def test_refusal_form_depends_on_the_mode(
+def test_patterns_decide_without_a_classifier(
     mode: Mode, required: tuple[str, ...], text: str, passed: bool, delivered: str | None
 ) -> None:
-    check = refusal_form(locales={"en": english()})
-    verdict = judge(check, text, context(mode=mode, required=required))
+    check = response_form(locales={"xx": english()})
+    verdict = judge(check, text, context(mode=mode, required=required, language="xx"))
     assert (verdict.passed, verdict.delivered) == (passed, delivered), verdict
-
-
-def test_zero_refusal_words_are_refused() -> None:
-    with pytest.raises(ValueError, match="max_refusal_words"):
-        refusal_form(locales={}, max_refusal_words=0)
+    assert verdict.score == float(passed)
