@@ -407,6 +407,8 @@ def _measure_repetition(word: Array, layout: _Layout) -> Array:
 
     numbers = np.repeat(np.arange(len(layout.texts), dtype=np.uint64), layout.lengths)
     after = np.concatenate((word[1:], [0])).astype(np.uint32)
+    # The last word of a text has no next word, whatever text follows in the batch.
+    after[layout.texts[1:] - 1] = 0
     shares: list[Array] = []
     for values in (word, word * np.uint32(0x9E3779B1) ^ after):
         keys = np.sort(numbers << np.uint64(32) | values)
