@@ -46,7 +46,7 @@ def required_elements(*, locales: Mapping[str, Locale]) -> DraftValidator:
                 TRAITS,
                 passed=True,
                 code="none_required",
-                reason="none of its elements is required",
+                reason="this validator checks none of the required elements",
             )
         evidence_by_element = {name: find_element(response, locale, name) for name in required}
         absent = [name for name in required if not evidence_by_element[name]]
