@@ -29,6 +29,8 @@ THINKING_NAMES = frozenset(
     "analysis commentary thought thoughts reflection scratchpad thinking reasoning".split()
 )
 TEXT_TYPES = frozenset({"", "text", "output_text", "input_text"})
+# A server that sends the prompt back as the answer.
+OTHER_ROLES = frozenset("user human system developer tool function".split())
 MIN_ECHO = 40
 """A shorter reasoning may be the start of the answer by chance."""
 
@@ -39,7 +41,7 @@ class FailedReply(NamedTuple):
     error: ErrorBody
     """The words of the server."""
     is_completion: bool = False
-    """True if the body is a chat completion whose finish reason is a failure of the provider."""
+    """True if the body is a chat completion that the provider could not finish."""
 
 
 class _Content(NamedTuple):
@@ -75,6 +77,11 @@ def read_reply(body: object, model: str) -> Reply | FailedReply:
     content = _read_content(_to_dict(message).get("content"))
     if not isinstance(message, dict) or content is None:
         return FailedReply(read_error(body))
+    role = str(_to_dict(message).get("role") or "").strip().lower()
+    if role in OTHER_ROLES:
+        return FailedReply(
+            ErrorBody(f"a message of the role `{role}` instead of an answer"), is_completion=True
+        )
     return _read_choice(choice, content, fields=fields, model=model)
 
 
