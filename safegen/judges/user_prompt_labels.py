@@ -1,4 +1,4 @@
-"""Blind labels of a user's prompts whose file does not give them.
+"""Blind labels for a user's prompts that come without labels.
 
 Two questions depend on the text alone: the labels of the prompt (see `blind_labels`), and its leaf of
 the taxonomy. A label that the labellers cannot give is None, with the reason.
