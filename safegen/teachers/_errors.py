@@ -187,11 +187,11 @@ def translate_failed_reply(
     """Translate the body of a success without an answer of a model."""
     status = error.status
     message = endpoint.redact(error.message) or "an empty body"
+    failure = _Failure(endpoint, error, status or 0, headers, http_status=http_status)
     if is_completion:
-        return RetryableError(
+        return failure.find_quota() or RetryableError(
             f"the provider failed to finish the answer: {message}", cause="unfinished answer"
         )
-    failure = _Failure(endpoint, error, status or 0, headers, http_status=http_status)
     special = failure.find_quota() or failure.find_policy()
     if special is not None:
         return special
@@ -251,10 +251,11 @@ class _Failure:
     def find_quota(self) -> Exception | None:
         codes = {c for c in self._error.codes if not c.isdecimal() or len(c) != 3}
         status = self._status or None
-        if not _provider_text.is_quota(codes, self._words, status=status):
+        wait_s = retry_after_s(self._headers)
+        if not _provider_text.is_quota(codes, self._words, status=status, wait_s=wait_s):
             return None
         # A safety check that mentions a balance is no quota.
-        if status in (400, 403) and self.find_policy() is not None:
+        if status not in (402, 429) and self.find_policy() is not None:
             return None
         rejected = self.reject(
             "the balance or quota of the account is used up; raise it at the provider"
