@@ -50,12 +50,13 @@ class _Content(NamedTuple):
     refusal: str
 
 
-def read_reply(body: object, model: str) -> Reply | FailedReply:
+def read_reply(body: object, model: str, *, is_object: bool = False) -> Reply | FailedReply:
     """Read the body of HTTP 200.
 
     Args:
         body: JSON, or text if the body is no JSON.
         model: name of the model if the body names none.
+        is_object: True if the request has a schema.
     """
     fields = _to_dict(body)
     choice = _first_choice(fields)
@@ -77,12 +78,12 @@ def read_reply(body: object, model: str) -> Reply | FailedReply:
     content = _read_content(_to_dict(message).get("content"))
     if not isinstance(message, dict) or content is None:
         return FailedReply(read_error(body))
-    role = str(_to_dict(message).get("role") or "").strip().lower()
+    role = str(_to_dict(choice.get("message")).get("role") or "").strip().lower()
     if role in OTHER_ROLES:
         return FailedReply(
             ErrorBody(f"a message of the role `{role}` instead of an answer"), is_completion=True
         )
-    return _read_choice(choice, content, fields=fields, model=model)
+    return _read_choice(choice, content, fields=fields, model=model, is_object=is_object)
 
 
 def has_thinking_in_text(body: object) -> bool:
@@ -93,13 +94,18 @@ def has_thinking_in_text(body: object) -> bool:
 
 
 def _read_choice(
-    choice: Mapping[str, object], content: _Content, *, fields: dict[str, object], model: str
+    choice: Mapping[str, object],
+    content: _Content,
+    *,
+    fields: dict[str, object],
+    model: str,
+    is_object: bool,
 ) -> Reply | FailedReply:
     message = _to_dict(choice["message"])
     field = _read_reasoning(message) or content.reasoning
     # A server may state the reasoning twice, in its field and in the text.
     raw_text = _cut_echo(clean_text(content.text), field)
-    split = split_thinking(raw_text, is_split=bool(field))
+    split = split_thinking(raw_text, is_split=bool(field), is_object=is_object)
     cleaned = cut_control_tokens(_cut_echo(split.text, field))
     thinking = "\n\n".join(part for part in (field, split.thinking or "") if part)
     finish = _read_finish(choice.get("finish_reason"))

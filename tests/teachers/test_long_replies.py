@@ -30,6 +30,23 @@ TEXTS = {
     "half channels": "analysis|>" * N,
     "dialogue": "User: a?\nAI: b\n" * N,
     "cut tokens": "<|" * N,
+    "messages": "<|message|>" * N,
+    "messages without an end": "<|message|>a" * N + "<|start|>user",
+    "backslashes": "\\" * N + "<think",
+    "brackets": "[" * N + "think]",
+    "bracketed tags": "[think]" * N + "[/think]",
+    "entities": "&amp;" * N,
+    "zeros": "&#" + "0" * N,
+    "a label of spaces": "Thinking:\n" + "Answer" + " " * N + "x",
+    "a line of stars": "*Thinking: " + "* " * N,
+    "quotes": "> Thinking:\n" + "> a\n" * N,
+    "an open block": "<musings>" * N,
+    "folded blocks": "<details><summary>" * N,
+    "wrappers of spaces": "<draft>a</draft><answer>" + "</answer> " * N + "b",
+    "lines of answers": "think\n" + "answer x\n" * N,
+    "an object": '{"reasoning": ' * N + "}",
+    "openers": "okay " * N,
+    "stripped tails": "a" + "assistantanalysis" * N,
 }
 
 
