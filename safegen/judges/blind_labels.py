@@ -226,15 +226,13 @@ async def gather_votes(work: Iterable[Awaitable[T]]) -> Votes[T]:
         RunError: the first in order, before any ItemError.
         ItemError: the first in order, if at most half of the judges have a usable answer.
     """
-    # All are awaited, because requests in flight are paid for and their replies are cached.
-    results = await asyncio.gather(*work, return_exceptions=True)
-    errors = [r for r in results if isinstance(r, BaseException)]
-    answers = tuple(r for r in results if not isinstance(r, BaseException))
-    has_majority = 2 * len(answers) > len(results)
-    for error in sorted(errors, key=lambda e: isinstance(e, ItemError)):
+    answers, errors = await _settle(work)
+    judges = len(answers) + len(errors)
+    has_majority = 2 * len(answers) > judges
+    for error in errors:
         if not (has_majority and isinstance(error, ItemError)):
             raise error
-    return Votes(answers, len(results))
+    return Votes(tuple(answers), judges)
 
 
 async def gather_all(work: Iterable[Awaitable[T]]) -> list[T]:
@@ -244,12 +242,19 @@ async def gather_all(work: Iterable[Awaitable[T]]) -> list[T]:
         RunError: the first in order, before any ItemError.
         ItemError: the first in order.
     """
+    answers, errors = await _settle(work)
+    for error in errors:
+        raise error
+    return answers
+
+
+async def _settle(work: Iterable[Awaitable[T]]) -> tuple[list[T], list[BaseException]]:
+    """Await all; return the results in order, and the errors with those that stop a run first."""
     # All are awaited, because requests in flight are paid for and their replies are cached.
     results = await asyncio.gather(*work, return_exceptions=True)
     errors = [r for r in results if isinstance(r, BaseException)]
-    for error in sorted(errors, key=lambda e: isinstance(e, ItemError)):
-        raise error
-    return [r for r in results if not isinstance(r, BaseException)]
+    answers = [r for r in results if not isinstance(r, BaseException)]
+    return answers, sorted(errors, key=lambda e: isinstance(e, ItemError))
 
 
 def quote(text: str) -> str:

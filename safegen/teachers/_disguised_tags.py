@@ -6,8 +6,8 @@ import re
 
 _LESS = r"(?:\\{0,4}<|&(?:amp;){0,4}(?:lt|#0{0,8}60|#x0{0,8}3c);|\\{1,4}(?:u003c|x3c))"
 _GREATER = r"(?:\\{0,4}>|&(?:amp;){0,4}(?:gt|#0{0,8}62|#x0{0,8}3e);|\\{1,4}(?:u003e|x3e))"
-ZERO_WIDTH = re.compile("[\u00ad\u180e\u200b-\u200f\u2060-\u2064]")
 _INVISIBLE = "\u00ad\u180e\u200b-\u200f\u2060-\u2064"
+ZERO_WIDTH = re.compile(f"[{_INVISIBLE}]")
 _BODY = rf"[{_INVISIBLE} \\/]{{0,8}}[\w{_INVISIBLE}:-]{{1,40}}[{_INVISIBLE} \\/]{{0,8}}"
 ANGLED = re.compile(rf"{_LESS}(?P<body>{_BODY}){_GREATER}", re.IGNORECASE)
 # Such brackets are common, so they count only if the text also closes the block.

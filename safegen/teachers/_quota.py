@@ -65,7 +65,7 @@ def read_reset(value: str) -> float | None:
         return _bound(number - time.time() if number >= EPOCH_FROM else number)
     if DURATION.sub("", text) == "" and text:
         return _bound(sum(float(n) * UNIT_S[unit] for n, unit in DURATION.findall(text)))
-    moment = _read_moment(text)
+    moment = read_moment(text)
     return None if moment is None else _bound(moment - time.time())
 
 
@@ -111,7 +111,8 @@ def _read_number(text: str) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def _read_moment(text: str) -> float | None:
+def read_moment(text: str) -> float | None:
+    """Read an ISO time or an HTTP date as seconds since 1970; UTC if it names no zone."""
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:

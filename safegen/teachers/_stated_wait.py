@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
+import time
 
-UNIT_S = {
-    "ms": 1e-3,
-    "s": 1.0,
-    "m": 60.0,
-    "h": 3_600.0,
-    "d": 86_400.0,
+from safegen.teachers import _quota as quota
+
+# By the first character of a Chinese unit: an hour is 小时 or 时.
+UNIT_S = quota.UNIT_S | {
     "w": 604_800.0,
     "秒": 1.0,
     "分": 60.0,
@@ -62,10 +60,5 @@ def _sum_spans(text: str) -> float:
 
 
 def _read_moment(text: str) -> float | None:
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        return None
-    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    seconds = (aware - datetime.now(UTC)).total_seconds()
-    return seconds if seconds > 0 else None
+    moment = quota.read_moment(text)
+    return None if moment is None or moment <= time.time() else moment - time.time()

@@ -247,13 +247,17 @@ async def test_first_rejected_item_costs_only_itself(
     assert all(isinstance(reply, Reply) and reply.outcome == "ok" for reply in others)
 
 
+def all_but_fine(fault: str) -> Fault:
+    """Make every request fail whose text has no `fine`."""
+    return lambda body, nth: None if "fine" in str(body) else fault
+
+
 @pytest.mark.parametrize("fault", ["key", "route", "moved", "firewall", "teapot"])
 async def test_status_after_answers_stops_after_five_items(
     fault: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("safegen.testing.endpoint.STATUS", REFUSED)
-    faults: Fault = lambda body, nth: None if "fine" in str(body) else fault  # noqa: E731
-    with FakeEndpoint(fault=faults) as fake:
+    with FakeEndpoint(fault=all_but_fine(fault)) as fake:
         async with endpoint(fake.url) as teacher:
             await teacher(request_of("fine"))
             for i in range(MAX_FAILED_ITEMS - 1):
@@ -268,8 +272,7 @@ async def test_spent_balance_after_answers_stops_at_once(
     fault: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("safegen.testing.endpoint.STATUS", REFUSED)
-    faults: Fault = lambda body, nth: None if "fine" in str(body) else fault  # noqa: E731
-    with FakeEndpoint(fault=faults) as fake:
+    with FakeEndpoint(fault=all_but_fine(fault)) as fake:
         async with endpoint(fake.url) as teacher:
             await teacher(request_of("fine"))
             with pytest.raises(TeacherRejected, match="raise it at the provider"):
@@ -305,8 +308,7 @@ async def test_endpoint_that_refuses_all_stops_the_run(
     status = {fault: (int(fault), {"message": "no"})}
     monkeypatch.setattr("safegen.testing.endpoint.STATUS", status)
     journal = Journal(tmp_path / "j.sqlite")
-    faults: Fault = lambda body, nth: None if "fine" in str(body) else fault  # noqa: E731
-    with FakeEndpoint(fault=faults) as fake:
+    with FakeEndpoint(fault=all_but_fine(fault)) as fake:
         async with endpoint(fake.url, journal=journal) as teacher:
             for i in range(answered):
                 await teacher(request_of(f"fine {i}"))
