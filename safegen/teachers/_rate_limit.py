@@ -294,7 +294,9 @@ class RateLimiter:
         return max(MIN_LIMITED_RUN, math.ceil(math.log(CHANCE) / math.log(share)))
 
     def _log_wait(self, until: float, now: float) -> None:
-        if until - now >= SHOWN_WAIT_S and until > self._logged_until:
+        # Requests in flight are limited one after the other, and each names a slightly later end.
+        least = max(SHOWN_WAIT_S, (until - now) / 2)
+        if until - now >= SHOWN_WAIT_S and until - self._logged_until >= least:
             self._logged_until = until
             log.warning("%s: the next attempt is in %.0f s", self._reason, until - now)
 
