@@ -208,6 +208,7 @@ def translate_failed_reply(
     return RetryableError(
         f"`{endpoint.base_url}` answered HTTP `{http_status}` with a body that is no chat completion:"
         f" {message}",
+        status=http_status,
         cause="no chat completion",
         hint=_path_hint(endpoint) or "check the path of `base_url` in the provider's documentation",
     )
