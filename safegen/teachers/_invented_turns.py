@@ -18,7 +18,7 @@ ROLE_LINE = re.compile(
 )
 # The role of the answer itself.
 LEADING_ROLE = re.compile(
-    r"\A\s*(?:(?:Assistant|ASSISTANT|助手)\s?[:：]\s*|(?:assistant|model)[ \t]*\n\s*"
+    r"\A\s*(?:(?:[Aa]ssistant|ASSISTANT|助手)\s?[:：]\s*|(?:assistant|model)[ \t]*\n\s*"
     r"|\*\*Assistant(?::\*\*|\*\*:)\s*|#{1,6} ?(?:Assistant|Response):[ \t]*\n\s*)(?=\S)"
 )
 # Llama and Gemma without their tokens: "Add oil.user\n\nAnd salt?model\n\nYes."
@@ -26,10 +26,12 @@ BARE_ROLE = re.compile(
     r"(?:^|(?<=\S))(?:(?P<user>user|human)|assistant|model)[ \t]*$", re.MULTILINE
 )
 GLUED_ROLE = re.compile(
-    r"(?<=[.!?…)\"”*。！？])(?P<role>user|human|assistant|model|system)(?=[ \t]*(?:\n[ \t]*\n|\Z))"
+    r"(?<=[.!?…)\"”*。！？])[ ]?(?P<role>user|human|assistant|model|system)(?=[ \t]*(?:\n[ \t]*\n|\Z))"
 )
+# "Add oil.\nassistant\nAdd salt."
+SECOND_ANSWER = re.compile(r"(?<=[.!?…])\n{1,3}assistant[ \t]*\n(?=\s{0,8}\S)")
 _USERS = (
-    r"Human|HUMAN|User|USER|Benutzer|Nutzer|Utilisateur|Usuari[oa]|Utente|Usuário|Пользователь|用户|使用者"
+    r"Human|HUMAN|human|User|USER|user|Assistant|Benutzer|Nutzer|Utilisateur|Usuari[oa]|Utente|Usuário|Пользователь|用户|使用者"
     r"|人类|ユーザー|사용자"
 )
 # A turn that nothing answers.
@@ -39,7 +41,6 @@ LONE_TURN = re.compile(
     r"|(?P<question>(?:Q|Question|问|問)(?:\*\*[:：]|[:：](?:\*\*)?)))",
     re.MULTILINE,
 )
-ANSWER_LINE = re.compile(r"^[ \t]*(?:\*\*)?(?:A|Answer|答)(?:\*\*)?[:：]", re.MULTILINE)
 # `Pan: …` in a list of explained words
 LABEL_LINE = re.compile(
     r"^[ \t]*(?:[-*+] |\d{1,3}[.)] )?(?:\*\*)?(?P<label>[^\W\d][\w '-]{0,30})(?:\*\*)?[ ]?[:：]",
@@ -79,7 +80,7 @@ def cut_invented_turns(text: str) -> CutTurns:
         return CutTurns(text)
     text = LEADING_ROLE.sub("", text, count=1)
     text = _cut_answered(text)
-    text, doubt = _cut_glued(_cut_bare(text))
+    text, doubt = _cut_glued(_cut_second_answer(_cut_bare(text)))
     return CutTurns(text, doubt) if doubt else _cut_lone(text)
 
 
@@ -105,6 +106,13 @@ def _cut_bare(text: str) -> str:
     return text
 
 
+def _cut_second_answer(text: str) -> str:
+    second = SECOND_ANSWER.search(text)
+    if second is None or _is_example(text[: second.start()].rstrip()):
+        return text
+    return text[: second.start()].rstrip()
+
+
 def _cut_glued(text: str) -> CutTurns:
     for role in GLUED_ROLE.finditer(text):
         line = text[text.rfind("\n", 0, role.start()) + 1 : role.start()]
@@ -121,8 +129,7 @@ def _cut_lone(text: str) -> CutTurns:
     if turn is None or not before or _is_example(before) or _is_part(turn, before):
         return CutTurns(text)
     if turn["question"]:
-        is_answered = ANSWER_LINE.search(text, turn.end())
-        return CutTurns(text, turn[0].strip() if is_answered else "")
+        return CutTurns(text, turn[0].strip())
     is_asked = turn["hashes"] or "?" in text[turn.end() :] or "？" in text[turn.end() :]
     if is_asked and before.endswith(ENDS):
         return CutTurns(before)
