@@ -166,6 +166,8 @@ MONEY = [
     {"error": {"message": "The team has hit its spending cap"}},
     {"error": {"message": "Suspended because of an unpaid invoice"}},
     {"error": {"message": "A valid payment method has to be on file"}},
+    {"error": {"message": "The card of the bakery: card declined"}},
+    {"error": {"message": "The bakery's account is past due"}},
     {"error": {"message": "Das Budget ist leider erschöpft"}},
     {"error": {"message": "x", "code": "BILLING_NOT_ENABLED"}},
     {"error": {"message": "x", "code": "CreditsDepleted"}},
