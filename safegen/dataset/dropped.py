@@ -133,7 +133,7 @@ def _iter_recorded(folder: RunFolder, shard: int) -> Iterator[str]:
     for table in parquet.read_tables(
         folder.records(shard), ["scenario_id"], record_schema(), remedy=RECORDS_REMEDY
     ):
-        yield from table.column("scenario_id").to_pylist()
+        yield from map(str, table.column("scenario_id").to_pylist())
 
 
 def _sort_counts(counts: Mapping[Code, int]) -> dict[Code, int]:
