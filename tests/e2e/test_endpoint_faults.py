@@ -115,7 +115,7 @@ def test_persistent_fault_costs_one_item(
     assert summary_of(result)["failed_requests"] == {outcome: len(failed)}
     assert summary_of(result)["accepted"] == len(prompts) - len(failed) > 0
     assert re.search(
-        rf"^  {outcome} +failed +\d+ +\S+ +{len(failed)} ", result.err, re.MULTILINE
+        rf"^  {outcome} +failed +\d+ +\S+ +{len(failed)}$", result.err, re.MULTILINE
     ), result.err
     lines = listed(workdir / "out")
     assert len(lines) == len(failed)
