@@ -112,7 +112,7 @@ def _read_choice(
     native = _read_finish(choice.get("native_finish_reason"))
     problem = split.problem
     if not problem and cleaned.token:
-        problem = f"control token `{cleaned.token}` inside of the text"
+        problem = f"control token or turn `{cleaned.token}` inside of the text"
     if classify_finish(finish) == "failure":
         return FailedReply(
             ErrorBody(f"finish reason `{(finish or '')[:MAX_REASON]}`"), is_completion=True

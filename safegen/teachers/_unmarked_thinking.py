@@ -48,7 +48,7 @@ MARKUP = re.compile(r"<[/!?a-zA-Z]")
 _LABEL = (
     r"(?:(?:my|the|internal|inner) )?(?:thinking|thoughts?|reasoning|monologue|chain of thought|scratchpad"
     r"|analysis of the (?:request|prompt|question)|intent analysis)(?: process| for [\w ]{1,20})?"
-    r"|思考(?:过程|過程)?|思维(?:过程|链)|推理(?:过程|過程)|내부 추론|생각|Gedanken(?:gang)?|Denkprozess"
+    r"|思考(?:过程|過程)?|思维(?:过程|链)|推理(?:过程|過程)|내부 추론|생각|Gedanken(?:gang)?|Denkprozess|(?:Nach)?denken|Pensée"
     r"|Überlegung(?:en)?|Réflexion|Raisonnement|Pensamiento|Razonamiento|Ragionamento|Рассуждени[ея]"
     r"|Размышлени[ея]"
 )
@@ -77,7 +77,7 @@ DECORATED_START = re.compile(
     re.IGNORECASE,
 )
 QUOTED = re.compile(
-    rf"\A\s*>[ \t]*[*_#]{{0,3}}[ \t]*(?:💭|🤔|🧠)?[ \t]*(?:{_LABEL})(?:\s?[:：]|…|\.\.\.|[*_]{{1,3}}[:：]?|[ \t]*\n)",
+    rf"\A\s*>[ \t]*(?:💭|🤔|🧠|[*_#]{{0,3}}[ \t]*(?:{_LABEL})(?:\s?[:：]|…|\.\.\.|[*_]{{1,3}}[:：]?|[ \t]*\n))",
     re.IGNORECASE,
 )
 QUOTE_LINES = re.compile(r"\A\s*(?P<quote>(?:[ \t]*>[^\n]*(?:\n|\Z))+)")
@@ -94,6 +94,19 @@ STRIPPED_ROLES = re.compile(
 )
 STRIPPED_ROLE = re.compile(r"\A\s*(?:think|thinking|reasoning)[ \t]*\n")
 
+# A label that no word of an answer follows.
+UNENDED = re.compile(
+    r"\A\s*(?:\((?:thinking|reasoning)\)|(?:\*\*|__|#{1,6} )?(?:thinking|chain of thought|internal reasoning"
+    r"|scratchpad)(?: process)?(?:(?:\*\*|__)?[:：]|\*\*))",
+    re.IGNORECASE,
+)
+HEADING = re.compile(r"\A\s*#{1,6} (?:thinking|scratchpad|reasoning)[ \t]*\n", re.IGNORECASE)
+# A block after a sentence or between paragraphs
+INNER = re.compile(
+    r"(?:^|(?<=[.!?;,…])[ \t]{1,8})<(?P<name>[a-z_:-]{0,20}(?:musing|ponder|brainstorm|reason|reflecti"
+    r"|deliberat|scratch|monolog)[a-z_]{0,20})>",
+    re.IGNORECASE | re.MULTILINE,
+)
 _OPENER = (
     r"(?:(?:okay|ok|alright|all right|hmm+|hm|let me see|let's see|got it|wait"
     r"|let me think(?: about this)?)[,.!…]{0,3}\s{1,3}(?:(?:so|well|now|first|right)[,.]?\s)?)"
@@ -116,7 +129,8 @@ MUSING = re.compile(
 )
 # Without such an opener, a second sign is needed.
 WEAK_MUSING = re.compile(
-    rf"\A\s*(?:{_OPENER}{{1,4}}let me (?:think|analy[sz]e)\b|{_WEAK_OPENER}{_USER} {_ACT}|用户(?:问|想|要求|希望|询问)"
+    rf"\A\s*(?:{_OPENER}{{1,4}}let me (?:think|analy[sz]e)\b|{_WEAK_OPENER}{_USER} {_ACT}|{_WEAK_OPENER}(?:i|we) (?:need|have|should|must)"
+    rf" [^.\n]{{0,60}}\b(?:the|this) (?:user|prompt)\b|用户(?:问|想|要求|希望|询问)"
     r"|(?:we|i) (?:need|have|should|must) (?:to )?(?:produce|respond|answer|write|craft|comply|decide|provide)\b"
     r"|let me (?:think|analy[sz]e|consider)\b[^\n]{0,80}\b(?:request|prompt|question|user)\b)",
     re.IGNORECASE,
@@ -145,8 +159,10 @@ def split_unmarked(text: str) -> UnmarkedThinking | None:
     for split in (_split_roles, _split_details, _split_labels, _split_quote, _split_block):
         if (found := split(text)) is not None:
             return found
-    if DECORATED_START.match(text) or STRIPPED_ROLE.match(text):
+    if any(start.match(text) for start in (DECORATED_START, STRIPPED_ROLE, UNENDED, HEADING)):
         return UnmarkedThinking(problem="the text starts with thinking that has no end")
+    if (inner := INNER.search(text)) and _is_block(text, inner):
+        return UnmarkedThinking(problem=f"`<{inner['name']}>` may be thinking")
     if _is_musing(text):
         return UnmarkedThinking(problem="the text starts as thinking does")
     return None
@@ -226,6 +242,13 @@ def _split_block(text: str) -> UnmarkedThinking | None:
     if name in QUESTION_NAMES or MARKUP.search(body) or MARKUP.match(rest):
         return None
     return UnmarkedThinking(problem=f"`{start[0].strip()[:40]}` at the start may be thinking")
+
+
+def _is_block(text: str, start: re.Match[str]) -> bool:
+    is_closed = text.find(f"</{start['name']}>", start.end()) != -1
+    is_fenced = text.count("```", 0, start.start()) % 2 == 1
+    # XML has other elements before it.
+    return is_closed and not is_fenced and not MARKUP.search(text[: start.start()])
 
 
 def _is_musing(text: str) -> bool:

@@ -166,6 +166,8 @@ MONEY = [
     {"error": {"message": "The team has hit its spending cap"}},
     {"error": {"message": "Suspended because of an unpaid invoice"}},
     {"error": {"message": "A valid payment method has to be on file"}},
+    {"error": {"message": "The card of the bakery: card declined"}},
+    {"error": {"message": "The bakery's account is past due"}},
     {"error": {"message": "Das Budget ist leider erschöpft"}},
     {"error": {"message": "x", "code": "BILLING_NOT_ENABLED"}},
     {"error": {"message": "x", "code": "CreditsDepleted"}},
@@ -409,3 +411,50 @@ def test_key_hint_names_the_secrets_sent(
     assert isinstance(error, AmbiguousRejection)
     assert hint in error.rejected.hint
     assert "salt-77" not in str(error.rejected)
+
+
+@pytest.mark.parametrize(
+    ("location", "target"),
+    [
+        ("https://kitchen.example/api/v2/chat/completions", "https://kitchen.example/api/v2"),
+        ("/v2/chat/completions/", "http://127.0.0.1:9/v2"),
+        ("https://user:the-key@kitchen.example:81/v1?token=abc#x", "https://kitchen.example:81/v1"),
+        ("//kitchen.example/the-key/v1", "http://kitchen.example/***/v1"),
+    ],
+)
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+def test_redirect_names_its_target(location: str, target: str, status: int) -> None:
+    headers = {"location": location}
+    error = translate_response(CALLER, status=status, headers=headers, body=b"")
+    assert isinstance(error, AmbiguousRejection)
+    assert error.rejected.problem == (
+        f"`http://127.0.0.1:9/v1` answered HTTP `{status}`: a redirect to `{target}`"
+    )
+    assert error.rejected.hint == f"set `base_url` to `{target}` if you trust it"
+
+
+@pytest.mark.parametrize(
+    ("location", "text"),
+    [
+        ("/v1/chat/completions", "a redirect to the same address"),
+        ("", "a redirect without an address"),
+        ("mailto:cook@kitchen.example", "a redirect without an address"),
+        ("http://[bad/", "a redirect without an address"),
+    ],
+)
+def test_useless_redirect_names_the_fault(location: str, text: str) -> None:
+    headers = {"location": location}
+    error = translate_response(CALLER, status=307, headers=headers, body=b"")
+    assert isinstance(error, AmbiguousRejection)
+    assert text in error.rejected.problem
+    assert "set `base_url`" not in error.rejected.hint
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+def test_long_wait_names_time_and_reason(status: int) -> None:
+    headers = {"retry-after": "PT2H"}
+    body = {"error": {"message": "the oven is cleaned"}}
+    error = translate_response(CALLER, status=status, headers=headers, body=body)
+    assert isinstance(error, AmbiguousRejection)
+    assert error.is_temporary
+    assert "the oven is cleaned; it asks to wait 7,200 s, until " in error.rejected.problem

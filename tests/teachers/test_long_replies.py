@@ -46,6 +46,13 @@ TEXTS = {
     "lines of answers": "think\n" + "answer x\n" * N,
     "an object": '{"reasoning": ' * N + "}",
     "openers": "okay " * N,
+    "bare roles": "a\n" + "user\n" * N,
+    "bare turns": "a\n" + "user\nb\nmodel\n" * N,
+    "glued roles": "a b c" + ".user\n\n" * N,
+    "labels": "a.\n\nUser: b\n" + "User: c\n" * N,
+    "label of spaces": "a.\n\nUser: b\n" + " " * N + "c",
+    "headings of users": "a.\n" + "### User:\n" * N,
+    "a role and spaces": "assistant\n" + " " * N,
     "stripped tails": "a" + "assistantanalysis" * N,
 }
 
