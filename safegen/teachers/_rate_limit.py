@@ -236,9 +236,9 @@ class RateLimiter:
         self._step_bad += 1
         self._record_limited(permit.nth)
         run = self._limited_run_length(permit.nth)
-        # Fewer requests may have started since the last pause. The first of all is alone in flight, and
-        # one 429 shows nothing about the others.
-        is_first = self._started == 1 and self._blind == 0 and self._successes == 0
+        # Fewer requests may have started since the last pause. The first of all is alone in flight: its
+        # 429 shows nothing about the others, and its Retry-After may be long.
+        is_first = bool(after_s) and self._started == 1 and self._blind == 0 and not self._successes
         if is_first or run < min(self._least_run(run), self._started):
             self._measure_pace()
             return self._successes == 0
