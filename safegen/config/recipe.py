@@ -150,7 +150,7 @@ class QuarantineSettings(FrozenModel):
 
 
 class Judges(FrozenModel):
-    """Models that score, by role."""
+    """Models that read, by role."""
 
     labellers: tuple[PluginRef, ...] = ()
     """Read prompts blind to their labels; of several, the majority decides."""
@@ -210,7 +210,7 @@ class Recipe(FrozenModel):
     teachers: Teachers = Teachers()
     """Models that write, by role."""
     judges: Judges = Judges()
-    """Models that score, by role."""
+    """Models that read, by role."""
     validators: tuple[PluginRef, ...] = tuple(
         PluginRef(use=name)
         for name in (

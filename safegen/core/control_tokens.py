@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from itertools import pairwise
 from typing import NamedTuple
+
+from safegen.core.invented_turns import cut_invented_turns
 
 # Llama 3, ChatML, Phi, Granite, Command R: <|…|>. DeepSeek: <｜…｜> (U+FF5C). EXAONE: [|…|].
 # Llama 2 and Mistral: <s>, [INST]. Gemma: <end_of_turn>, <turn|>. Baichuan: <reserved_…>.
@@ -46,22 +47,8 @@ NEXT_TURN = re.compile(
     rf"|{_ROLE}\s*(?::|\n|<\|))",
     re.IGNORECASE,
 )
-# Roles on a line of their own. Alone, `User:` or a heading `## User` may belong to the answer, so a
-# turn of the assistant must follow.
-ROLE_LINE = re.compile(
-    r"^[ \t]*(?:\*\*|#{1,6}[ \t]*)?(?:(?P<user>Human|HUMAN|User|USER)|Assistant|ASSISTANT|(?P<ai>AI))"
-    r"(?:\*\*:|:\*\*|:)(?=\s|\Z)"
-    # Vicuna and Alpaca
-    r"|^[ \t]*#{1,6}[ \t]*(?:(?P<heading>Human|User|Instruction|Input(?=:))|Assistant|Response)"
-    r":?[ \t]*$",
-    re.MULTILINE,
-)
-
-
-# Every token has one of these characters, and every invented turn has one of these names. Most texts
-# contain none of them, and the patterns cost far more.
+# Every token has one of these characters. Most texts contain none, and the patterns cost far more.
 _TOKEN_MARKS = ("<", "[", "]~")
-_TURN_NAMES = ("Human", "HUMAN", "User", "USER", "Instruction", "Input")
 
 
 class CleanText(NamedTuple):
@@ -69,7 +56,7 @@ class CleanText(NamedTuple):
 
     text: str
     token: str = ""
-    """The first control token inside of the text, if there is one; the text is then unusable."""
+    """A control token inside of the text, or what may start a further turn; the text is then unusable."""
 
 
 def cut_control_tokens(text: str) -> CleanText:
@@ -90,9 +77,9 @@ def cut_control_tokens(text: str) -> CleanText:
                 text = text[: token.start()].rstrip()
                 break
         text = _cut_trailing(text)
-    text = _cut_invented_turns(text)
+    text, doubt = cut_invented_turns(text)
     inside = TOKEN.search(text) if is_marked else None
-    return CleanText(text, inside[0] if inside else "")
+    return CleanText(text, inside[0] if inside else doubt)
 
 
 def _cut_trailing(text: str) -> str:
@@ -136,27 +123,3 @@ def find_control_token(text: str) -> str:
 def drop_control_tokens(text: str) -> str:
     """Remove every control token, for reasoning, which no trainer reads as an answer."""
     return TOKEN.sub("", text)
-
-
-def _cut_invented_turns(text: str) -> str:
-    if not any(name in text for name in _TURN_NAMES):
-        return text
-    lines = list(ROLE_LINE.finditer(text))
-    for turn, following in pairwise(lines):
-        # "Human: slow. AI: fast." may compare the two.
-        is_answer = not following["ai"] or "?" in text[turn.end() : following.start()]
-        if _is_user(turn) and not _is_user(following) and is_answer:
-            before = text[: turn.start()].rstrip()
-            return before if before and not _is_example(before) else text
-    return text
-
-
-def _is_example(before: str) -> bool:
-    """Check if a code fence, a heading or a line that ends in a colon introduces a dialogue."""
-    line = before[before.rfind("\n") + 1 :].strip()
-    is_heading = line.startswith("#") or (line.startswith("**") and line.endswith("**"))
-    return is_heading or line[-1] in ":：" or before.count("```") % 2 == 1
-
-
-def _is_user(line: re.Match[str]) -> bool:
-    return bool(line["user"] or line["heading"])

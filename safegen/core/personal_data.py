@@ -7,6 +7,7 @@ Names of persons have no form, so they are not found. Presidio, scrubadub and de
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Callable, Iterator
 from ipaddress import AddressValueError, IPv4Address
 from typing import Literal, NamedTuple
@@ -66,6 +67,12 @@ def _is_ssn(text: str) -> bool:
     return area not in ("000", "666") and area < "900" and group != "00" and serial != "0000"
 
 
+def _is_password(text: str) -> bool:
+    # A plain word after `password:` is mostly prose, and `${PASS}` is a placeholder.
+    has_mark = any(c.isdigit() or c in "!@#$%^&*_~" for c in text)
+    return has_mark and any(c.isalnum() for c in text) and not text.startswith(("$", "{", "%"))
+
+
 def _is_any(text: str) -> bool:
     return True
 
@@ -87,6 +94,12 @@ def _compile(pattern: str) -> re.Pattern[str]:
     # ASCII: `\w` and `\d` over all of Unicode are 30 times slower. Each run is bounded.
     return re.compile(pattern, re.ASCII)
 
+
+# Letters of Latin, Greek and Cyrillic with their marks. Scripts without spaces join an address to the
+# words before it, so only the domain may have them.
+_LETTERS = "\u00c0-\u052f\u1e00-\u1fff"
+_DOMAIN_LETTERS = _LETTERS + "\u0900-\u0dff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3"
+_LOCAL = rf"[\w.%+{_LETTERS}-]"
 
 # The order decides between forms that overlap: an earlier one wins.
 _FORMS = (
@@ -134,9 +147,21 @@ _FORMS = (
         _compile(r"(?<=://)[\w.%+-]{1,64}:[^\s/@:]{3,64}(?=@[\w.-])"),
     ),
     _Form(
+        "password",
+        (":", "=", " is "),
+        _compile(
+            r"(?i:\b(?:password|passwd|passwort|kennwort|passphrase|passcode|pwd|mot de passe|contrase\u00f1a)"
+            r"[\"']?[ \t]{0,3}(?:[:=]|is )[ \t]{0,3}[\"']?)([^\s\"'<>,;]{5,127}[^\s\"'<>,;.)!?]?)"
+        ),
+        _is_password,
+    ),
+    _Form(
         "email",
         ("@",),
-        _compile(r"(?<![\w.%+-])[\w.%+-]{1,64}@(?:[A-Za-z0-9-]{1,63}\.){1,8}[A-Za-z]{2,24}\b"),
+        _compile(
+            rf"(?<!{_LOCAL}){_LOCAL}{{1,64}}@(?:[A-Za-z0-9{_DOMAIN_LETTERS}-]{{1,63}}\.){{1,8}}"
+            rf"(?:xn--[A-Za-z0-9-]{{1,40}}|[A-Za-z{_LETTERS}]{{2,24}})(?![\w{_LETTERS}])"
+        ),
     ),
     _Form(
         "iban",
@@ -144,6 +169,18 @@ _FORMS = (
         _compile(r"\b[A-Z]{2}[0-9]{2}(?:[ -]?[A-Z0-9]{4}){2,7}(?:[ -]?[A-Z0-9]{1,3})?\b"),
         _has_iban_digits,
         digits=MIN_IBAN_DIGITS,
+    ),
+    _Form(
+        "iban",
+        (),
+        # In lower case a group must have a digit, else it is a word of the sentence.
+        _compile(
+            r"\b[A-Za-z]{2}[0-9]{2}(?:[A-Za-z0-9]{11,30}\b"
+            r"|(?:[ -]?[a-z]{4})?(?:[ -]?(?=[a-z]{0,3}[0-9])[a-z0-9]{4}){2,7}"
+            r"(?:[ -]?(?=[a-z]{0,2}[0-9])[a-z0-9]{1,3})?\b)"
+        ),
+        _has_iban_digits,
+        digits=8,
     ),
     _Form(
         "ssn",
@@ -181,17 +218,50 @@ def find_personal_data(text: str) -> list[PersonalDatum]:
         >>> find_personal_data("write to ann@example.org")
         [PersonalDatum(kind='email', start=9, end=24)]
     """
+    text = _to_plain_forms(text)
     digits = len(_DIGIT.findall(text))
     found = list(_iter_cards(text)) if digits >= MIN_CARD_DIGITS else []
     for form in _FORMS:
         has_mark = not form.needs or any(mark in text for mark in form.needs)
         if has_mark and digits >= form.digits:
             found += [
-                PersonalDatum(form.kind, *match.span())
+                # A group is the datum within its context.
+                PersonalDatum(form.kind, *match.span(match.lastindex or 0))
                 for match in form.pattern.finditer(text)
-                if form.check(match.group())
+                if form.check(match.group(match.lastindex or 0))
             ]
     return _drop_overlaps(found)
+
+
+def _to_plain_forms(text: str) -> str:
+    """Replace wide, narrow and foreign forms of digits, spaces and signs; positions stay."""
+    if text.isascii():
+        return text
+    forms = {ord(c): plain for c in set(text) if (plain := _find_plain_form(c))}
+    return text.translate(forms)
+
+
+def _find_plain_form(char: str) -> str | None:
+    """Return the one ASCII character that a character stands for, or None."""
+    if char.isascii():
+        return None
+    if (digit := unicodedata.decimal(char, None)) is not None:
+        return str(digit)
+    category = unicodedata.category(char)
+    if category in ("Zs", "Pd"):
+        return " " if category == "Zs" else "-"
+    if char in "\u2212\u3002\uff61":
+        return "-" if char == "\u2212" else "."
+    # `10²` is not 102, and a circled number is a list mark.
+    if unicodedata.decomposition(char).split(" ")[0] in (
+        "<wide>",
+        "<narrow>",
+        "<font>",
+        "<compat>",
+    ):
+        plain = unicodedata.normalize("NFKC", char)
+        return plain if len(plain) == 1 and plain.isascii() else None
+    return None
 
 
 def _drop_overlaps(found: list[PersonalDatum]) -> list[PersonalDatum]:

@@ -18,7 +18,7 @@ MIN_HIDDEN_WORDS = 5
 MARK = "…"
 MAX_ECHO_CHARS = 20_000
 """Characters of a prompt that are compared; a message has at most some hundred."""
-# Every form that stands for one character. An escape may be escaped again, so backslashes repeat.
+# The escapes of one character. An escape may be escaped again, so backslashes repeat.
 _FORM = re.compile(
     r"\\+u\{?(?P<hex>[0-9a-fA-F]{4,6})\}?|\\+x(?P<byte>[0-9a-fA-F]{2})|\\+(?P<blank>[nrtbf])"
     r"|(?P<entity>&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[a-zA-Z]{2,8});)|(?P<url>(?:%[0-9a-fA-F]{2})+)",

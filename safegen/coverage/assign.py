@@ -47,15 +47,17 @@ def assign_rows(
         )
     if n < 0 or start < 0:
         raise ConfigError(f"start `{start}` and number of positions `{n}` must be 0 or more")
-    pack = [row for row, weight in enumerate(weights) for _ in range(weight)]
-    return _deal_pack(pack, start, start + n, seed=seed, key=key)
+    weighted_rows = [row for row, weight in enumerate(weights) for _ in range(weight)]
+    return _assign_passes(weighted_rows, start, start + n, seed=seed, key=key)
 
 
-def _deal_pack(pack: list[int], start: int, end: int, *, seed: int, key: str) -> Iterator[int]:
-    size = len(pack)
-    for round_ in range(start // size, -(-end // size)):
-        # A seed for each round, so that a later one starts without dealing the earlier ones.
-        dice = Xorshift(int(digest(["deal", seed, key, round_])[:15], 16))
-        order = dice.shuffle(pack)
-        low, high = max(start - round_ * size, 0), min(end - round_ * size, size)
+def _assign_passes(
+    weighted_rows: list[int], start: int, end: int, *, seed: int, key: str
+) -> Iterator[int]:
+    size = len(weighted_rows)
+    for number in range(start // size, -(-end // size)):
+        # A seed for each pass, so that a later one needs no earlier one.
+        rng = Xorshift(int(digest(["deal", seed, key, number])[:15], 16))
+        order = rng.shuffle(weighted_rows)
+        low, high = max(start - number * size, 0), min(end - number * size, size)
         yield from order[low:high]

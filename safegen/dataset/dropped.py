@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 from safegen.core.quotation import hide_quotation
 from safegen.core.types import DropReason, Failure, FailureStage, Outcome, PlannedScenario, Scenario
@@ -123,21 +123,19 @@ def iter_dropped(folder: RunFolder) -> Iterator[DroppedScenario]:
             failures.setdefault(failure.scenario_id, failure)
         if not failures:
             continue
-        recorded = {row["scenario_id"] for row in _read_rows(folder, shard)}
+        recorded = set(_iter_recorded(folder, shard))
         for item in plans.read(shard) if shard < plans.shards else ():
             id_ = item.scenario.scenario_id
             if id_ in failures and id_ not in recorded:
                 yield DroppedScenario(item, failures[id_])
 
 
-# Any: rows of Parquet.
-def _read_rows(folder: RunFolder, shard: int) -> Iterator[dict[str, Any]]:
-    """Yield scenario id and acceptance of each draft of a shard."""
-    columns = ["scenario_id", "accepted"]
+def _iter_recorded(folder: RunFolder, shard: int) -> Iterator[str]:
+    """Yield the scenario id of each draft of a shard."""
     for table in parquet.read_tables(
-        folder.records(shard), columns, record_schema(), remedy=RECORDS_REMEDY
+        folder.records(shard), ["scenario_id"], record_schema(), remedy=RECORDS_REMEDY
     ):
-        yield from table.to_pylist()
+        yield from map(str, table.column("scenario_id").to_pylist())
 
 
 def _sort_counts(counts: Mapping[Code, int]) -> dict[Code, int]:

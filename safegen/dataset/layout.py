@@ -117,7 +117,9 @@ def staging(output: Path) -> Generator[Path]:
 
 def list_files(folder: Path) -> list[str]:
     """List the files of a dataset except its manifest: relative paths with `/`, sorted."""
-    paths = [p for part in ("data", "policies") for p in (folder / part).rglob("*")]
+    roots = [folder / part for part in ("data", "policies")]
+    # `rglob` follows no link below its root, but it follows the root.
+    paths = [p for root in roots for p in ([root] if root.is_symlink() else root.rglob("*"))]
     paths += [folder / part for part in DATASET_PARTS if part not in ("data", "policies", MANIFEST)]
     return sorted(p.relative_to(folder).as_posix() for p in paths if _is_entry(p))
 

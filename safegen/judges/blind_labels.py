@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, TypeVar, cast
+from typing import Generic, NamedTuple, TypeVar, cast
 
 from safegen.config.goals import record_evidence
 from safegen.core import templates
@@ -39,6 +39,7 @@ DETAIL_OPTIONS = (
 )
 """Descriptions of the requested detail, 0 to 4; authors and judges see the same."""
 T = TypeVar("T")
+V = TypeVar("V")
 
 
 class AxisValue(NamedTuple):
@@ -157,24 +158,24 @@ async def read_labels(
     """Label one prompt by a majority of judges, one request each.
 
     Raises:
-        ItemError: that of the first judge without an answer.
+        ItemError: that of the first judge without a usable answer, if at most half have one.
     """
-    replies = await gather_all(
-        judge(make_label_request(text, files, sample=i, ask=ask)) for i, judge in enumerate(judges)
-    )
     axes = group_by_axis(files.axes)
-    votes = [_parse_labels(reply, axes) for reply in replies]
-    intents: list[Intent | None] = [v.intent for v in votes]
-    evidences: list[Evidence | None] = [v.evidence for v in votes]
-    evidence = majority_vote(evidences)
-    chosen = [(a.name, majority_vote([dict(v.axes).get(a.name) for v in votes])) for a in axes]
+
+    async def vote(judge: Teacher, sample: int) -> PromptLabels:
+        request = make_label_request(text, files, sample=sample, ask=ask)
+        return _parse_labels(await judge(request), axes)
+
+    votes = await gather_votes(vote(judge, i) for i, judge in enumerate(judges))
+    evidence: Evidence | None = votes.choose(lambda v: v.evidence)
+    chosen = [(a.name, votes.choose(lambda v, name=a.name: dict(v.axes).get(name))) for a in axes]
     return PromptLabels(
-        intent=majority_vote(intents),
+        intent=votes.choose(lambda v: v.intent),
         evidence=evidence,
-        detail=majority_vote([v.detail for v in votes]),
+        detail=votes.choose(lambda v: v.detail),
         axes=tuple((name, value) for name, value in chosen if value is not None),
         # One judge is enough: a needless contact costs less than a missing one.
-        danger=evidence == "stated" and any(v.danger for v in votes),
+        danger=evidence == "stated" and any(v.danger for v in votes.answers),
     )
 
 
@@ -190,16 +191,48 @@ async def judge_goal_fit(
     """Judge by a majority if a prompt serves a goal.
 
     Raises:
-        ItemError: that of the first judge without an answer.
+        ItemError: that of the first judge without a usable answer, if at most half have one.
     """
-    replies = await gather_all(
-        judge(make_goal_request(text, files, purpose=purpose, task=task, sample=i, ask=ask))
-        for i, judge in enumerate(judges)
-    )
-    return GoalFit(
-        majority_vote([read_choice(reply, "same_purpose", (True, False)) for reply in replies]),
-        majority_vote([read_choice(reply, "same_task", (True, False)) for reply in replies]),
-    )
+
+    async def vote(judge: Teacher, sample: int) -> tuple[bool, bool]:
+        request = make_goal_request(text, files, purpose=purpose, task=task, sample=sample, ask=ask)
+        reply = await judge(request)
+        fits = (True, False)
+        return read_choice(reply, "same_purpose", fits), read_choice(reply, "same_task", fits)
+
+    votes = await gather_votes(vote(judge, i) for i, judge in enumerate(judges))
+    return GoalFit(votes.choose(lambda v: v[0]), votes.choose(lambda v: v[1]))
+
+
+@dataclass(frozen=True)
+class Votes(Generic[T]):
+    """The usable answers of judges to one question."""
+
+    answers: tuple[T, ...]
+    judges: int
+    """Number of all judges."""
+
+    def choose(self, read: Callable[[T], V | None]) -> V | None:
+        """Return the value that more than half of all judges gave, or None."""
+        # A tie decides nothing: a wrong label is worse than an open one.
+        values = [read(answer) for answer in self.answers]
+        return next((v for v in values if 2 * values.count(v) > self.judges), None)
+
+
+async def gather_votes(work: Iterable[Awaitable[T]]) -> Votes[T]:
+    """Await the answers of all judges; a judge without a usable answer casts no vote.
+
+    Raises:
+        RunError: the first in order, before any ItemError.
+        ItemError: the first in order, if at most half of the judges have a usable answer.
+    """
+    answers, errors = await _settle(work)
+    judges = len(answers) + len(errors)
+    has_majority = 2 * len(answers) > judges
+    for error in errors:
+        if not (has_majority and isinstance(error, ItemError)):
+            raise error
+    return Votes(tuple(answers), judges)
 
 
 async def gather_all(work: Iterable[Awaitable[T]]) -> list[T]:
@@ -209,18 +242,19 @@ async def gather_all(work: Iterable[Awaitable[T]]) -> list[T]:
         RunError: the first in order, before any ItemError.
         ItemError: the first in order.
     """
+    answers, errors = await _settle(work)
+    for error in errors:
+        raise error
+    return answers
+
+
+async def _settle(work: Iterable[Awaitable[T]]) -> tuple[list[T], list[BaseException]]:
+    """Await all; return the results in order, and the errors with those that stop a run first."""
     # All are awaited, because requests in flight are paid for and their replies are cached.
     results = await asyncio.gather(*work, return_exceptions=True)
     errors = [r for r in results if isinstance(r, BaseException)]
-    for error in sorted(errors, key=lambda e: isinstance(e, ItemError)):
-        raise error
-    return [r for r in results if not isinstance(r, BaseException)]
-
-
-def majority_vote(votes: Sequence[T]) -> T | None:
-    """Return the value of more than half of the votes, or None."""
-    # A tie decides nothing: a wrong label is worse than an open one.
-    return next((v for v in votes if 2 * votes.count(v) > len(votes)), None)
+    answers = [r for r in results if not isinstance(r, BaseException)]
+    return answers, sorted(errors, key=lambda e: isinstance(e, ItemError))
 
 
 def quote(text: str) -> str:

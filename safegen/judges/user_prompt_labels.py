@@ -1,4 +1,4 @@
-"""Blind labels of a user's prompts whose file does not give them.
+"""Blind labels for a user's prompts that come without labels.
 
 Two questions depend on the text alone: the labels of the prompt (see `blind_labels`), and its leaf of
 the taxonomy. A label that the labellers cannot give is None, with the reason.
@@ -21,8 +21,8 @@ from safegen.core.types import Evidence, Intent, Message, Request, Teacher
 from safegen.judges.blind_labels import (
     LabelFiles,
     gather_all,
+    gather_votes,
     load_questions,
-    majority_vote,
     make_answer_schema,
     quote,
     read_choice,
@@ -147,14 +147,16 @@ class Labellers:
 
     async def _read_harm(self, text: str) -> BlindLabels:
         allowed = (*self.harms, NO_HARM)
+
+        async def vote(judge: Teacher, sample: int) -> str:
+            request = make_harm_request(text, self.harm_prompt, self.harms, sample=sample)
+            return read_choice(await judge(request), "harm", allowed)
+
         try:
-            replies = await gather_all(
-                judge(make_harm_request(text, self.harm_prompt, self.harms, sample=i))
-                for i, judge in enumerate(self.judges)
-            )
-            choice = majority_vote([read_choice(reply, "harm", allowed) for reply in replies])
+            votes = await gather_votes(vote(judge, i) for i, judge in enumerate(self.judges))
         except ItemError as e:
             return BlindLabels(reasons={"harm": _describe_loss(e, text)})
+        choice = votes.choose(lambda harm: harm)
         if choice is None or choice == NO_HARM:
             reason = "no single leaf fits" if choice else "labellers disagree"
             return BlindLabels(reasons={"harm": reason})

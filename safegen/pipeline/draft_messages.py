@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 
@@ -18,9 +19,21 @@ SYSTEM_TURNS = 1_024
 """System turns that a renderer keeps, of a few kB each."""
 
 
-def choose_style(styles: Sequence[str], candidate: int) -> str:
-    """Return the style of a candidate: number i has style i modulo their number; empty without styles."""
-    return styles[candidate % len(styles)] if styles else ""
+def choose_style(styles: Sequence[str], candidate: int, *, drafters: int) -> str:
+    """Return the style of a candidate; empty without styles.
+
+    Candidate i has drafter i modulo their number. Styles alternate too, and shift by one when both
+    repeat together, so every drafter writes in every style: 2 drafters and 2 styles need 4 candidates.
+
+    Example:
+        >>> [choose_style(["calm", "brief"], i, drafters=2) for i in range(4)]
+        ['calm', 'brief', 'brief', 'calm']
+    """
+    if not styles:
+        return ""
+    repeat = math.lcm(drafters, len(styles))
+    shift = candidate // repeat % math.gcd(drafters, len(styles))
+    return styles[(candidate + shift) % len(styles)]
 
 
 def make_system_renderer(

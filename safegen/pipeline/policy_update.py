@@ -13,7 +13,7 @@ from dataclasses import replace
 from safegen.core.types import PlannedScenario
 from safegen.pipeline.resolve import POLICY, ResolvedRecipe, SnapshotKey
 from safegen.pipeline.snapshot import read_policies
-from safegen.policy.decide import expect_of
+from safegen.policy.decide import compute_scenario_expectation
 from safegen.policy.diff import AffectedRows, find_affected
 from safegen.policy.spec import policy_for
 from safegen.store import plan
@@ -62,7 +62,9 @@ def _recompute_expectations(
     for item in planned:
         scenario = item.scenario
         harm = inputs.tree.harms[scenario.harm]
-        expectation = expect_of(policy_for(inputs.policies, harm), harm, scenario)
+        expectation = compute_scenario_expectation(
+            policy_for(inputs.policies, harm), harm, scenario
+        )
         yield replace(item, expectation=expectation)
 
 

@@ -366,7 +366,7 @@ async def _answer_without_spec(
 async def _draft_candidate(planned: PlannedScenario, candidate: int, workers: Workers) -> SetResult:
     """Draft one candidate and revise it until it is accepted or the revisions are used up."""
     context = DraftContext(planned.scenario, planned.expectation, planned.knowledge)
-    style = choose_style(workers.styles, candidate)
+    style = choose_style(workers.styles, candidate, drafters=len(workers.drafters))
     messages = planned.scenario.messages
     if workers.with_spec:
         messages = build_draft_messages(

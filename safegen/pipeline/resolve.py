@@ -27,6 +27,7 @@ from safegen.core.plugin_checks import (
 from safegen.core.suggestions import suggest_names
 from safegen.core.types import (
     DraftValidator,
+    Grade,
     SetValidator,
     Teacher,
     TeacherTraits,
@@ -442,6 +443,16 @@ def _make_without_secrets(inputs: ResolvedRecipe, ref: PluginRef) -> Teacher:
 def teacher_traits(context: RunContext, ref: PluginRef) -> TeacherTraits:
     """Return the traits of a teacher of the recipe."""
     return plugins.teacher_traits(ref.use, trusted=context.trusted)
+
+
+def read_phraser_grades(context: RunContext) -> dict[str, Grade]:
+    """Read the grades of the drafters and the reviser that compose phrases of a language pack, by name."""
+    teachers = context.recipe.teachers
+    refs = (*teachers.drafter, *([teachers.reviser] if teachers.reviser else []))
+    # To read the traits of a user's teacher would import it.
+    allowed = [ref.use for ref in refs if plugins.is_allowed(ref.use, context.trusted)]
+    traits = {name: plugins.teacher_traits(name, trusted=context.trusted) for name in allowed}
+    return {name: value.grade for name, value in traits.items() if value.uses_phrases}
 
 
 def makes_weaker_drafts(recipe: Recipe) -> bool:

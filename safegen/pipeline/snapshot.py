@@ -220,13 +220,12 @@ def make_mismatch_error(folder: RunFolder, differing: Sequence[SnapshotKey]) -> 
     if any(key.kind == PROMPTS for key in differing):
         origin = f"the file `{stored.name}`" if stored else "the taxonomy's sets"
         remedy = (
-            "repeat `--prompts` with the unchanged file; `--column` and `--licence` may be left out, and must"
-            " not differ"
+            "repeat `--prompts` with the unchanged file (other options are remembered)"
             if stored
             else "leave out `--prompts`"
         )
         return RecipeMismatch(
-            f"`{folder.root}` was planned from {origin}; {remedy}, choose another `--output`, or"
+            f"`{folder.root}` was planned from {origin}; {remedy}, or choose another `--output`, or"
             " re-plan with `--replan`"
         )
     moved = ""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from safegen.core.errors import AssetNotFound, FormatMismatch, SafegenError
+from safegen.core.errors import AssetNotFound, ConfigError, FormatMismatch, SafegenError
 from safegen.core.plugins import is_allowed, module_of
 from safegen.dataset.curate import curate
 from safegen.dataset.run_rows import RunRows
@@ -58,6 +58,10 @@ def verify(output: str | Path, *, plugins: Sequence[str] = ()) -> Verification:
         []
     """
     folder = Path(output)
+    # Behind a link are files of others, which no other check may list or read.
+    if (link := _find_link(folder)) is not None:
+        again = f"then run `safegen verify {shlex.quote(str(folder))}` again"
+        return Verification([link], "the folder is not read", again)
     expected = _read_run(folder, plugins)
     problems = verify_dataset(folder, expected=expected.rows)
     if expected.problem:
@@ -67,6 +71,15 @@ def verify(output: str | Path, *, plugins: Sequence[str] = ()) -> Verification:
     if not expected.problem and expected.rows is not None:
         problems += _list_journal_damage(folder)
     return Verification(problems, expected.note, remedy)
+
+
+def _find_link(folder: Path) -> str | None:
+    """Describe the first link in a folder; None without one."""
+    try:
+        return RunFolder(folder).find_link()
+    # A folder that cannot be read is a problem of the other checks.
+    except ConfigError:
+        return None
 
 
 def _find_remedy(folder: Path, *, has_run: bool) -> str:

@@ -35,7 +35,7 @@ def compute_expectation(
     )
 
 
-def expect_of(policy: Policy, harm: Harm, scenario: Scenario) -> Expectation:
+def compute_scenario_expectation(policy: Policy, harm: Harm, scenario: Scenario) -> Expectation:
     """Compute what the policy expects of an answer to a scenario."""
     return compute_expectation(
         policy,
@@ -64,12 +64,12 @@ def compute_expectation_at(policy: Policy, at: Situation, *, danger: bool = Fals
         mode=rule.mode,
         ceiling=rule.ceiling,
         floor=rule.floor,
-        required=(*required, *(_at_risk(policy, required) if danger else ())),
+        required=(*required, *(_list_missing_protection(policy, required) if danger else ())),
         rule_ids=(rule.id,),
     )
 
 
-def _at_risk(policy: Policy, required: tuple[str, ...]) -> tuple[str, ...]:
+def _list_missing_protection(policy: Policy, required: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(n for n in PROTECTIVE_ELEMENTS if n in policy.elements and n not in required)
 
 

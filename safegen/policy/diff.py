@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple
 from safegen.config.taxonomy import Harm
 from safegen.core.types import Expectation, PlannedScenario
 from safegen.policy.compile import compile_instructions, compile_rubric
-from safegen.policy.decide import expect_of
+from safegen.policy.decide import compute_scenario_expectation
 from safegen.policy.schema import ALL_SITUATIONS, Rule, Situation
 from safegen.policy.spec import Policy, policy_for
 
@@ -183,7 +183,7 @@ def _affected_row(
     scenario, before = item.scenario, item.expectation
     if new.policy_id == before.policy_id:
         return None
-    after = expect_of(new, harm, scenario)
+    after = compute_scenario_expectation(new, harm, scenario)
     redo = "draft" if old is None else _choose_redo(old, before, new, after, harm.id)
     return PlanRow(scenario.scenario_id, harm.id, before, after, redo)
 

@@ -31,7 +31,7 @@ from safegen.core.types import (
 )
 from safegen.coverage import axes as axes_file
 from safegen.coverage.axes import Axes
-from safegen.policy.decide import expect_of
+from safegen.policy.decide import compute_scenario_expectation
 from safegen.policy.spec import Policy, policy_for
 
 IN_DANGER = Attribute(DANGER, "self", "written")
@@ -220,7 +220,7 @@ def plan_scenario(
         source=spec.source,
         source_licence=spec.licence or context.tree.file.licence,
     )
-    expectation = expect_of(context.policy_by_harm[goal.harm], harm, scenario)
+    expectation = compute_scenario_expectation(context.policy_by_harm[goal.harm], harm, scenario)
     return PlannedScenario(
         scenario, expectation, goal.knowledge.to_knowledge(spec.apt, purpose=goal.purpose)
     )

@@ -45,6 +45,29 @@ def check_entries(output: Path, parts: Sequence[str]) -> None:
                 _check_entry(output, *entry)
 
 
+def find_link(output: Path, parts: Sequence[str]) -> str | None:
+    """Describe the first link in an output folder, which itself may be a link; None without one.
+
+    Raises:
+        ConfigError: a folder cannot be read.
+    """
+    for name in parts:
+        path = output / name
+        if path.is_symlink():
+            return _describe_link(path)
+        for entry, mode in _iter_entries(output, name) if path.is_dir() else ():
+            if stat.S_ISLNK(mode):
+                return _describe_link(output / entry)
+    return None
+
+
+def _describe_link(path: Path) -> str:
+    return (
+        f"`{path}` is a link, and safegen follows none inside an output folder; replace it by"
+        " what it names, or remove it"
+    )
+
+
 def _iter_entries(output: Path, folder: str) -> Iterator[tuple[str, int]]:
     """Yield the relative path of each entry below a folder, and its file type."""
     try:
@@ -67,10 +90,7 @@ def _iter_entries(output: Path, folder: str) -> Iterator[tuple[str, int]]:
 def _check_entry(output: Path, name: str, mode: int) -> None:
     path = output / name
     if stat.S_ISLNK(mode):
-        raise ConfigError(
-            f"`{path}` is a link, and safegen follows none inside an output folder; replace it by"
-            " what it names, or remove it"
-        )
+        raise ConfigError(_describe_link(path))
     if stat.S_ISREG(mode):
         if name in FOLDERS:
             raise ConfigError(f"`{path}` is a file, and safegen keeps a folder there; move it away")

@@ -15,7 +15,7 @@ from safegen.core.errors import RERUN_HINT, ConfigError, FormatMismatch, StoreDa
 from safegen.core.regular_files import read_text
 from safegen.core.types import Failure, Record
 from safegen.store import parquet
-from safegen.store.folder_entries import STAGING, check_entries
+from safegen.store.folder_entries import STAGING, check_entries, find_link
 from safegen.store.json_files import (
     StoredModel,
     read_json_or_empty,
@@ -150,6 +150,14 @@ class RunFolder:
             ConfigError: a file or folder of the run or the dataset is one.
         """
         check_entries(self.output, (STAGING, "run", *DATASET_PARTS))
+
+    def find_link(self) -> str | None:
+        """Describe the first link below the output folder; None without one.
+
+        Raises:
+            ConfigError: a folder cannot be read.
+        """
+        return find_link(self.output, (STAGING, "run", *DATASET_PARTS))
 
     def refuse_other_format(self) -> None:
         """Reject a run or a dataset of another format, before anything is changed.

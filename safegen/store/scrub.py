@@ -60,7 +60,7 @@ def delete_note(folder: RunFolder, shard: int) -> None:
 async def finish_scrub(folder: RunFolder) -> None:
     """Scrub the replies that a killed session rated unsafe and did not scrub.
 
-    A journal that it scrubbed and did not rebuild is rebuilt, even if nothing else is written.
+    If it scrubbed the journal and did not compact it, that is done now.
 
     Raises:
         StoreDamaged: a note or the journal cannot be read.

@@ -156,6 +156,8 @@ class CircuitBreaker:
                 self._reset_failures()
                 if is_general:
                     self._gate.record_answer()
+                if rejection.is_temporary:
+                    raise TeacherUnavailable(f"{rejection.rejected.problem}; {RERUN_HINT}")
                 return Reply("", self._model, outcome="blocked", message=str(rejection))
             stops = (
                 self._count_failure(request, rejection.cause)

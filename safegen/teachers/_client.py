@@ -13,11 +13,10 @@ from safegen.teachers._error_body import decode_json, parse_payload, read_charse
 from safegen.teachers._errors import translate_response, unreadable_text_error
 from safegen.teachers._exchange import Bounds, Exchange, HttpResponse, is_success
 from safegen.teachers._proxy import find_proxy
+from safegen.teachers._redaction import redact_body
 
 RequestBody = dict[str, object]
 """The JSON that is sent."""
-MIN_SECRET_LENGTH = 16
-"""Shorter keys are placeholders such as `EMPTY` or `ollama`, and words that answers may hold."""
 
 
 class ModelList(NamedTuple):
@@ -127,7 +126,7 @@ def choose_exchange(endpoint: Endpoint, bounds: Bounds) -> Exchange:
 def parse_body(body: str, secrets: Sequence[str]) -> object:
     """Return the JSON of a body without the secrets, or its text if it is no JSON."""
     for secret in secrets:
-        body = _redact_secret(body, secret)
+        body = redact_body(body, secret)
     return parse_payload(body)
 
 
@@ -141,13 +140,3 @@ def _model_ids(data: object) -> tuple[str, ...] | None:
         if isinstance(entry, dict)
     ]
     return tuple(name for name in ids if isinstance(name, str))
-
-
-def _redact_secret(body: str, secret: str) -> str:
-    # A server may echo the key, verbatim or escaped as JSON.
-    if len(secret) < MIN_SECRET_LENGTH:
-        return body
-    quoted = json.dumps(secret)[1:-1]
-    for form in {secret, quoted, quoted.replace("/", "\\/")}:
-        body = body.replace(form, "***")
-    return body

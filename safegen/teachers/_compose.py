@@ -18,7 +18,7 @@ from safegen.teachers._cache import CachedTeacher
 from safegen.teachers._circuit_breaker import CircuitBreaker
 from safegen.teachers._item_errors import ItemErrorTeacher
 from safegen.teachers._meter import Meter, MeteredTeacher
-from safegen.teachers._outage_gate import GatedTeacher, OutageGate
+from safegen.teachers._outage_gate import FIRST_ALONE_S, GatedTeacher, OutageGate
 from safegen.teachers._rate_limit import RateLimitedTeacher, RateLimiter
 from safegen.teachers._retry import RetryingTeacher
 from safegen.teachers._settings import StructuredSetting
@@ -68,7 +68,7 @@ def compose(
         ValueError: `attempts`, `structured` or the model of the source has a wrong value.
     """
     meter = meter or Meter()
-    gate = OutageGate()
+    gate = OutageGate(first_alone_s=FIRST_ALONE_S)
     # Innermost, because every attempt is paid for, also one in another reply format.
     metered = MeteredTeacher(source.transport, meter=meter)
     formatted = FormatFallbackTeacher(metered, structured=structured, memory=formats)

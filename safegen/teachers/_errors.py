@@ -5,9 +5,11 @@ Exceptions are recognised by type, responses by status and code. `_provider_text
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, cast
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 from safegen.core.errors import (
     Blocked,
@@ -26,7 +28,8 @@ from safegen.teachers import _provider_text
 from safegen.teachers._bounded_body import BodyTooLarge, DamagedBody, UnknownEncoding
 from safegen.teachers._endpoint import Endpoint
 from safegen.teachers._error_body import ErrorBody, read_charset, read_error
-from safegen.teachers._quota import retry_after_s
+from safegen.teachers._quota import MAX_PAUSE_S, retry_after_s
+from safegen.teachers._stated_wait import read_stated_wait
 
 if TYPE_CHECKING:
     import openai
@@ -35,6 +38,8 @@ if TYPE_CHECKING:
 TRANSIENT_STATUSES = frozenset({408, 409, 425})
 # The request itself was wrong, or its prompt.
 REQUEST_STATUSES = frozenset({400, 403, 413, 415, 422, 424, 451})
+MAX_SHOWN_WAIT_S = 10 * 365 * 86_400
+"""Longest wait that is shown; dates end with the year 9999."""
 ERROR_BY_OUTCOME: Mapping[Outcome, type[ItemError]] = {
     error.outcome: error
     for error in (
@@ -101,7 +106,8 @@ class AmbiguousRejection(Exception):
     `rejected` is the error to raise if the endpoint answers no request. `is_account` marks a spent
     balance: it stops the run at once if the control request fails too. `is_general` marks a status
     that mostly concerns all requests, such as a wrong key or model: it does so until the endpoint
-    has answered a request.
+    has answered a request. `is_temporary` marks a long wait that the server asks for: the item stays
+    retryable.
     """
 
     def __init__(
@@ -112,8 +118,10 @@ class AmbiguousRejection(Exception):
         cause: str = "",
         is_account: bool = False,
         is_general: bool = False,
+        is_temporary: bool = False,
     ) -> None:
         super().__init__(message)
+        self.is_temporary = is_temporary
         self.is_account = is_account
         self.is_general = is_general
         self.rejected = rejected
@@ -187,11 +195,11 @@ def translate_failed_reply(
     """Translate the body of a success without an answer of a model."""
     status = error.status
     message = endpoint.redact(error.message) or "an empty body"
+    failure = _Failure(endpoint, error, status or 0, headers, http_status=http_status)
     if is_completion:
-        return RetryableError(
+        return failure.find_quota() or RetryableError(
             f"the provider failed to finish the answer: {message}", cause="unfinished answer"
         )
-    failure = _Failure(endpoint, error, status or 0, headers, http_status=http_status)
     special = failure.find_quota() or failure.find_policy()
     if special is not None:
         return special
@@ -200,6 +208,7 @@ def translate_failed_reply(
     return RetryableError(
         f"`{endpoint.base_url}` answered HTTP `{http_status}` with a body that is no chat completion:"
         f" {message}",
+        status=http_status,
         cause="no chat completion",
         hint=_path_hint(endpoint) or "check the path of `base_url` in the provider's documentation",
     )
@@ -231,8 +240,14 @@ class _Failure:
         if special is not None:
             return special
         status = self._status
+        wait_s = self._find_wait()
+        is_transient = status == 429 or status >= 500 or status in TRANSIENT_STATUSES
+        if is_transient and wait_s is not None and wait_s > MAX_PAUSE_S:
+            return self._long_wait(wait_s)
         if status == 429:
             return self._rate_limit()
+        if 300 <= status < 400:
+            return self._redirect()
         if status in (401, 407):
             return self._general(_key_hint(self._endpoint))
         if status == 404:
@@ -243,7 +258,7 @@ class _Failure:
             return self._general("check `base_url` and the account")
         return RetryableError(
             f"`{self._endpoint.base_url}` answered HTTP `{status}`: {self._message}",
-            after_s=retry_after_s(self._headers),
+            after_s=wait_s,
             status=status,
             cause=f"http {status}",
         )
@@ -251,10 +266,11 @@ class _Failure:
     def find_quota(self) -> Exception | None:
         codes = {c for c in self._error.codes if not c.isdecimal() or len(c) != 3}
         status = self._status or None
-        if not _provider_text.is_quota(codes, self._words, status=status):
+        wait_s = self._find_wait()
+        if not _provider_text.is_quota(codes, self._words, status=status, wait_s=wait_s):
             return None
         # A safety check that mentions a balance is no quota.
-        if status in (400, 403) and self.find_policy() is not None:
+        if status not in (402, 429) and self.find_policy() is not None:
             return None
         rejected = self.reject(
             "the balance or quota of the account is used up; raise it at the provider"
@@ -272,6 +288,71 @@ class _Failure:
         names = ", ".join(dict.fromkeys(self._error.categories))
         category = f" (category `{self._endpoint.redact(names)}`)" if names else ""
         return Blocked(f"the provider blocked the request{category}: {self._message}")
+
+    def _find_wait(self) -> float | None:
+        wait_s = retry_after_s(self._headers)
+        return read_stated_wait(self._words) if wait_s is None else wait_s
+
+    def _long_wait(self, wait_s: float) -> AmbiguousRejection:
+        seconds = min(math.ceil(wait_s), MAX_SHOWN_WAIT_S)
+        until = datetime.now(UTC) + timedelta(seconds=seconds)
+        rejected = TeacherRejected(
+            f"`{self._endpoint.base_url}` answered HTTP `{self._status}`: {self._message};"
+            f" it asks to wait {seconds:,} s, until {until:%Y-%m-%d %H:%M} UTC",
+            status=self._status,
+            kept=True,
+            hint="run the same command again after that time",
+        )
+        # The limit may be that of one request, so a control request decides.
+        return AmbiguousRejection(
+            self._rejection_text(), rejected=rejected, is_account=True, is_temporary=True
+        )
+
+    def _redirect(self) -> AmbiguousRejection:
+        status, base_url = self._status, self._endpoint.base_url
+        target = self._find_target()
+        if not target:
+            text, hint = (
+                "a redirect without an address",
+                "check `base_url` in the provider's documentation",
+            )
+        elif target == base_url:
+            text, hint = (
+                f"a redirect to the same address `{target}`",
+                "ask the operator of the server",
+            )
+        else:
+            text, hint = (
+                f"a redirect to `{target}`",
+                f"set `base_url` to `{target}` if you trust it",
+            )
+        text = f"{text}: {self._message}" if self._error.message else text
+        rejected = TeacherRejected(
+            f"`{base_url}` answered HTTP `{status}`: {text}", status=status, hint=hint
+        )
+        return AmbiguousRejection(
+            f"the provider rejected the request (HTTP `{status}`): {text}",
+            rejected=rejected,
+            is_general=True,
+        )
+
+    def _find_target(self) -> str:
+        """Return the `base_url` to which a redirect leads, without user info, query and secrets."""
+        location = self._headers.get("location", "").strip()
+        base_url = self._endpoint.base_url
+        if not location:
+            return ""
+        try:
+            parts = urlsplit(urljoin(f"{base_url}/chat/completions", location))
+            host = f"{parts.hostname}:{parts.port}" if parts.port else parts.hostname or ""
+        except ValueError:
+            return ""
+        if ":" in (parts.hostname or ""):
+            host = parts.netloc.rpartition("@")[2]
+        if parts.scheme not in ("http", "https") or not host:
+            return ""
+        path = parts.path.rstrip("/").removesuffix("/chat/completions").rstrip("/")
+        return self._endpoint.redact(f"{parts.scheme}://{host}{path}")
 
     def _general(self, hint: str) -> AmbiguousRejection:
         # A gateway may reject one prompt with any status, so a control request decides.
@@ -294,7 +375,7 @@ class _Failure:
     def _rate_limit(self) -> Exception:
         return RetryableError(
             f"`{self._endpoint.base_url}` limits the rate (HTTP `429`): {self._message}",
-            after_s=retry_after_s(self._headers),
+            after_s=self._find_wait(),
             limited=True,
             status=429,
             cause="http 429",

@@ -138,8 +138,8 @@ async def _check_completion(transport: ChatTransport, settings: Settings) -> lis
 
 async def _check_schema(transport: ChatTransport, settings: Settings) -> DoctorFinding:
     memory = FormatMemory()
-    # A probe has one attempt, so the first HTTP 5xx already leads to the next format.
-    memory.server_errors = 1
+    # A probe has one attempt, so the first HTTP 5xx or 429 already leads to the next format.
+    memory.server_errors = memory.limits = 1
     teacher = FormatFallbackTeacher(transport, structured=settings.structured, memory=memory)
     try:
         reply = await teacher(Request(PROBE_MESSAGES, schema=PROBE_SCHEMA))

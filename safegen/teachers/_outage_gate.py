@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+from contextlib import suppress
 from typing import NamedTuple
 
 from safegen.core.errors import RunError
@@ -14,6 +15,10 @@ SUSPECT_FAILURES = 5
 # At 50 % random failures, three requests fail all of six attempts in one of 30,000 such rows.
 PROBES = 3
 """Requests that go on trying meanwhile; the others wait."""
+
+FIRST_ALONE_S = 1.0
+"""Seconds that others wait for the first request: a redirect or a wrong key is answered so soon, and
+then costs one request instead of a window."""
 
 
 class HeldBack(Exception):
@@ -50,9 +55,17 @@ class OutageGate:
     all three have ended without an answer. The first answer lets all pass.
 
     Until then all wait also while a rejection is judged that mostly concerns all requests.
+
+    Args:
+        first_alone_s: seconds that all others wait at most for the end of the first attempt.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, first_alone_s: float = 0.0) -> None:
+        self._first_alone_s = first_alone_s
+        self._first: RequestId | None = None
+        self._first_ended = asyncio.Event()
+        if first_alone_s <= 0:
+            self._first_ended.set()
         self._failed: dict[RequestId, _FailedAttempt] = {}
         self._probing: set[RequestId] = set()
         self._ended = 0
@@ -67,6 +80,8 @@ class OutageGate:
         Raises:
             RunError: the run stops.
         """
+        if not self._first_ended.is_set():
+            await self._wait_for_first(identify_request(request))
         while True:
             if self._error is not None:
                 raise copy.copy(self._error)  # one object would collect every waiter's traceback
@@ -77,6 +92,13 @@ class OutageGate:
                 return
             self._changed.clear()
             await self._changed.wait()
+
+    async def _wait_for_first(self, id_: RequestId) -> None:
+        self._first = self._first or id_
+        if self._first != id_:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._first_ended.wait(), self._first_alone_s)
+            self._first_ended.set()
 
     def lets_pass(self, request: Request) -> bool:
         """Check if an attempt of this request may start now."""
@@ -91,12 +113,14 @@ class OutageGate:
 
     def record_failure(self, request: Request, cause: str) -> None:
         """Count a failed attempt; several of one request count once."""
+        self._first_ended.set()
         self._failed[identify_request(request)] = _FailedAttempt(
             identify_item(request), cause, request.messages
         )
 
     def record_answer(self) -> None:
         """Let all requests pass."""
+        self._first_ended.set()
         self._has_answered = True
         if self._failed or self._judged:
             self._failed.clear()
@@ -110,10 +134,13 @@ class OutageGate:
         # A wrong key would otherwise reject all that start while a control request is in flight.
         if not self._has_answered:
             self._judged.add(identify_request(request))
+        self._first_ended.set()
 
     def leave(self, request: Request) -> None:
         """End the attempts of a request; if it was the last probe, others take their places."""
         id_ = identify_request(request)
+        if id_ == self._first:
+            self._first_ended.set()
         if id_ in self._judged:
             self._judged.discard(id_)
             self._changed.set()
@@ -125,6 +152,7 @@ class OutageGate:
     def fail_waiters(self, error: RunError) -> None:
         """Raise this error in all waiting and later attempts."""
         self._error = self._error or error
+        self._first_ended.set()
         self._changed.set()
 
 

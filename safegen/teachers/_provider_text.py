@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from safegen.teachers._stated_wait import read_stated_wait
+
 # OpenAI, Azure (ResponsibleAIPolicyViolation), DashScope (data_inspection_failed), MiniMax (1027),
 # Zhipu (1301), xAI, Moonshot, Bedrock, OpenRouter, DeepSeek (Content Exists Risk).
 POLICY_CODES = frozenset(
@@ -41,7 +43,7 @@ QUOTA_WORDS = re.compile(
     r"(?:insufficient|not enough|low|no|zero|negative|without|exceed\w*|used (?:all|up)|out of|exhausted"
     r"|run out of|ran out of|does(?:n't| not) have any) (?:\w+ ){0,4}(?:credit|balance|fund|quota)s?"
     r"|(?:credit|balance|fund|quota|prepaid)s? (?:\w+ ){0,4}(?:insufficient|too low|exhaust|deplet|exceed"
-    r"|used up|has run out|have run out|is (?:zero|negative|0))|check your plan and billing|billing"
+    r"|used up|has run out|have run out|is (?:zero|negative|0))|check your plan and billing|\bbilling (?:details|account|page|settings|issue|problem|period|cycle)"
     r"|(?:recharge|top.?up) (?:your|the|to|and|account|now)|please recharge|payment (?:is )?required"
     r"|(?:spend\w*|monthly|usage|budget|hard|credit) limit|in arrears|overdue|requires more credits"
     r"|exceeded (?:your |the )?(?:\w+ ){0,3}(?:quota|credits|budget|spend)|budget (?:has been )?exceeded"
@@ -72,13 +74,71 @@ QUOTA_WORDS = re.compile(
     r"|баланс|пополните|исчерпан|yetersiz bakiye|bakiye|रिचार्ज|رصيد|số dư",
     re.IGNORECASE,
 )
-# A quota that refills soon is a rate limit: Gemini and DashScope call both a quota.
-SHORT_LIMIT_WORDS = re.compile(
-    r"per.?(?:minute|second)|\b(?:tpm|rpm|qps|rps)\b|(?:retry|try again) (?:in|after)"
-    r"|concurren|simultaneous|too (?:quickly|fast)|slow down|throttl|并发"
-    r"|(?:request|call|token|message)s? ?/ ?(?:min|s)|每分钟|每秒|频繁|稍后",
+# Compared without separators: vendors write QuotaExceeded, quota_exceeded and QUOTA-EXCEEDED.
+MONEY_CODES = re.compile(
+    r"(?:insufficient|exceeded|exhausted|not?enough|no|low|empty|zero|outof|depleted)"
+    r"(?:account|user|wallet)?(?:credit|balance|fund|wallet|money|budget)s?"
+    r"|(?:credit|balance|fund|wallet|budget)s?(?:balance|limit|quota|cap)?(?:is)?(?:insufficient|toolow|low|empty"
+    r"|zero|exhausted|depleted|exceeded|reached|expired|ranout|usedup|notenough|overdue)"
+    r"|billing|payment(?:method)?(?:required|missing|failed|overdue|needed|due)|(?:no|missing)payment|overdue|arrear"
+    r"|(?:spend|spending|hard|cost)(?:limit|cap)(?:reached|exceeded|hit)?"
+    r"|(?:subscription|trial|plan)(?:required|expired|ended|inactive|missing|over|suspended|cancell?ed)"
+)
+LIMIT_CODES = re.compile(
+    r"(?:quota|allowance|usagelimit|planlimit|triallimit|dailylimit|weeklylimit|monthlylimit|monthlyquota|usagecap)"
+    r"(?:is)?(?:exceeded|exhausted|depleted|reached|usedup|hit|spent)"
+    r"|(?:outof|exceeded|exhausted|no)(?:your)?(?:quota|allowance)|freetier(?:only|exhausted|exceeded)"
+)
+# Words that name money mean the account on any status.
+MONEY_WORDS = re.compile(
+    r"\b(?:insufficient|not enough|low|no|zero|negative|out of|run out of|ran out of|exhausted|lacks?|depleted"
+    r"|used (?:all|up)|exceed(?:s|ed)?|(?:not|n['’]t) (?:\w+ )?(?:any|enough|sufficient)|consumed|spent)"
+    r" (?:(?:\w+|['’]s) ){0,4}(?:credits?|(?<!load )balance|funds?|money|prepaid \w+)\b(?! cards?)"
+    r"|\b(?:credits?|(?<!load )balance|funds?|wallet|prepaid \w+) (?:(?:\w+|['’]s) ){0,4}(?:insufficient|too low|exhausted"
+    r"|depleted|used up|(?:ran|run) (?:out|dry)|(?:is|are|at) (?:zero|negative|0|empty|gone|spent|low)|empty|not enough|expired)\b"
+    r"|\btrial (?:is |has |period )*(?:over|ended|expired)\b|wallet empty|empty wallet|\b(?:spend\w*|budget|cost) (?:limit|cap|ceiling)\b"
+    r"|\bbudget (?:\w+ ){0,3}(?:exceeded|exhausted|used up|spent|depleted)|exceeded (?:\w+ ){0,3}(?:budget|spend\w*)\b"
+    r"|payment (?:is )?(?:required|needed|overdue|due|failed)|payment method|(?:add|valid|missing|no) (?:\w+ ){0,3}credit card"
+    r"|(?:outstanding|unpaid|overdue|open|past.due) (?:\w+ ){0,2}(?:invoice|bill|payment|balance|amount)s?\b(?! fraud)"
+    r"|invoices? (?:\w+ ){0,3}(?:unpaid|outstanding|overdue|past due)|non.?payment|in arrears|(?:account|payment|balance) (?:is )?(?:past due|overdue)|card (?:was |is )?(?:declined|expired)"
+    r"|check your plan and billing|billing (?:\w+ ){0,3}(?:disabled|not (?:active|enabled)|inactive|required|hard limit|limit)"
+    r"|(?:enable|set ?up|activate) (?:\w+ ){0,2}billing|(?:recharge|top.?up) (?:your|the|and) (?:\w+ )?(?:account|balance|wallet|credits?)"
+    r"|please recharge|requires more credits|(?:add|buy|purchase) (?:\w+ ){0,3}credits?\b"
+    r"|余额不足|餘額不足|余额(?:为|已)|欠费|欠費|请充值|残高(?:が)?(?:不足|足り)|クレジット(?:が)?(?:不足|切れ)|잔액.{0,4}부족|크레딧.{0,6}(?:부족|소진)"
+    r"|saldo (?:insu\w+|agotado|esgotado)|(?:sin|sem) saldo|(?:fondos|créditos?) (?:insuficientes|agotados?)"
+    r"|(?:agot\w+|acab\w+) (?:\w+ ){0,2}(?:saldo|créditos?|presupuesto|fondos)"
+    r"|(?:solde|crédits?) (?:est |sont )?(?:insuffisant|épuisé)|(?:budget|forfait) (?:est )?(?:épuisé|dépassé)"
+    r"|credito (?:\w+ )?(?:insufficiente|esaurito)|(?:guthaben|budget) (?:ist |sind )?(?:\w+ )?(?:erschöpft|aufgebraucht|leer|verbraucht)"
+    r"|недостаточно средств|yetersiz bakiye",
     re.IGNORECASE,
 )
+# "Limit" and "quota" may also mean a rate, so they count only on the statuses of `QUOTA_STATUSES`.
+MORE_QUOTA_WORDS = re.compile(
+    r"\b(?:key|account|total|plan|usage|organi[sz]ation|project|user) limit (?:\w+ ){0,3}(?:exceeded|reached|hit)\b"
+    r"|(?:reached|hit|exceeded) (?:\w+ ){0,3}(?:key|account|total|plan|usage) (?:limit|cap)\b"
+    r"|(?:daily|weekly|monthly|yearly|annual|lifetime) (?:\w+ ){0,2}cap\b|prepaid (?:\w+ ){0,2}allotment"
+    r"|(?:quota|limit|allotment|allocation|allowance) (?:\w+ ){0,3}(?:exhausted|depleted|used up|all gone|gone)\b"
+    r"|(?:subscription|plan) (?:is )?(?:required|needed)|account (?:\w+ ){0,3}suspended|trial (?:\w+ )?(?:over|ended|expired)"
+    r"|(?:kontingent|quote|limit) (?:ist |wurde )?(?:\w+ )?(?:erschöpft|aufgebraucht|ausgeschöpft|verbraucht|überschritten|erreicht)"
+    r"|(?:quota|limite|allocation|forfait) (?:\w+ ){0,3}(?:épuisée?|dépassée?|atteinte?)"
+    r"|(?:agot\w+|super\w+|exced\w+|alcanz\w+) (?:\w+ ){0,2}(?:cuota|límite|cupo)|(?:cuota|cupo|límite) (?:\w+ ){0,3}(?:agotad|superad|excedid|alcanzad)"
+    r"|(?:cota|limite) (?:\w+ ){0,3}(?:esgotad|excedid|atingid)|quota (?:\w+ ){0,3}(?:esaurit|superat)"
+    r"|(?:квота|лимит) (?:\w+ ){0,3}(?:исчерпан|превышен)|利用枠|使い切|停用|配额|額度",
+    re.IGNORECASE,
+)
+QUOTA_STATUSES = frozenset({400, 401, 403, 412, 429})
+# A limit per minute refills soon: Gemini and DashScope call it a quota.
+RATE_UNIT_WORDS = re.compile(
+    r"per.?(?:minute|second)|per \d+ ?(?:s|m|sec|min)\w*\b|\b(?:tpm|rpm|qps|rps|itpm|otpm)\b|concurren|simultaneous"
+    r"|(?:request|call|token|message)s? ?/ ?(?:min|s)|并发|每分钟|每秒",
+    re.IGNORECASE,
+)
+SOON_WORDS = re.compile(
+    r"too (?:quickly|fast)|slow down|throttl|频繁|稍后|\b(?:is|too|currently|server|model|system) busy\b|\bpeak\b"
+    r"|overload|high (?:load|demand|traffic)|(?:this|current|sliding|time|rate) window",
+    re.IGNORECASE,
+)
+RETRY_WORDS = re.compile(r"(?:retry|try again) (?:in|after)|\bwait\b", re.IGNORECASE)
 RATE_WORDS = re.compile(r"rate.?limit|too many requests", re.IGNORECASE)
 # OpenRouter calls the limit of a day that payment lifts a rate limit.
 LONG_LIMIT_WORDS = re.compile(
@@ -86,6 +146,8 @@ LONG_LIMIT_WORDS = re.compile(
     r"|tomorrow|next (?:day|week|month|billing|cycle)",
     re.IGNORECASE,
 )
+SHORT_WAIT_S = 3600.0
+"""A wait from which a limit counts as a used-up quota: windows of rates are minutes."""
 CONTEXT_CODES = frozenset(
     "context_length_exceeded string_above_max_length exceed_context_size_error"
     " context_window_exceeded contextwindowexceedederror prompt_too_long"
@@ -138,19 +200,56 @@ def is_content_policy(codes: Iterable[str], message: str) -> bool:
     return any(code.lower() in POLICY_CODES for code in codes) or bool(POLICY_WORDS.search(message))
 
 
-def is_quota(codes: Iterable[str], message: str, *, status: int | None) -> bool:
+def is_quota(
+    codes: Iterable[str], message: str, *, status: int | None, wait_s: float | None = None
+) -> bool:
     """Check if an error means that the balance or the quota of the account is used up.
 
     A limit that clears within minutes is a rate limit instead.
+
+    Args:
+        codes: codes and types of the error.
+        message: the provider's words without the quoted prompt.
+        status: the HTTP status; None if only the body is an error.
+        wait_s: seconds that the headers ask to wait.
     """
     known = {code.lower() for code in codes}
     if status == 402 or known & QUOTA_CODES:
         return True
-    if SHORT_LIMIT_WORDS.search(message) or status not in (400, 401, 403, 412, 429):
+    names = {"".join(c for c in code if c.isalnum()) for code in known if " " not in code}
+    if any(MONEY_CODES.search(name) for name in names):
+        return True
+    stated_s = read_stated_wait(message)
+    waits = [s for s in (wait_s, stated_s) if s is not None]
+    if status == 429 and waits and max(waits) < SHORT_WAIT_S:
         return False
-    if RATE_WORDS.search(message) and not LONG_LIMIT_WORDS.search(message):
+    if status in (400, 413, 422) and _is_plain_overflow(known, message):
         return False
-    return bool(QUOTA_WORDS.search(message))
+    if MONEY_WORDS.search(message) and not RATE_UNIT_WORDS.search(message):
+        return True
+    if _is_soon(message, stated_s):
+        return False
+    has_limit_code = any(LIMIT_CODES.search(name) for name in names)
+    return has_limit_code or (status in QUOTA_STATUSES and _has_quota_words(message))
+
+
+def _has_quota_words(message: str) -> bool:
+    return bool(QUOTA_WORDS.search(message) or MORE_QUOTA_WORDS.search(message))
+
+
+def _is_plain_overflow(codes: Iterable[str], message: str) -> bool:
+    return is_context_overflow(codes, message) and not (
+        LONG_LIMIT_WORDS.search(message) or MONEY_WORDS.search(message)
+    )
+
+
+def _is_soon(message: str, stated_s: float | None) -> bool:
+    if stated_s is not None:
+        return stated_s < SHORT_WAIT_S
+    if RATE_UNIT_WORDS.search(message) or SOON_WORDS.search(message):
+        return True
+    is_rate = RETRY_WORDS.search(message) or RATE_WORDS.search(message)
+    return bool(is_rate) and not LONG_LIMIT_WORDS.search(message)
 
 
 def is_context_overflow(codes: Iterable[str], message: str) -> bool:

@@ -11,12 +11,20 @@ from email.utils import parsedate_to_datetime
 from typing import NamedTuple
 
 MAX_PAUSE_S = 600.0
-"""A wrong date must not stop a run for hours."""
+"""Longest pause. A longer wait stops the run, whose user can do better than to wait."""
 EPOCH_FROM = 1e9
 """Larger numbers are points in time, because no quota resets after 30 years."""
 PREFIXES = ("x-ratelimit-", "anthropic-ratelimit-", "ratelimit-")
 UNIT_S = {"d": 86_400.0, "h": 3_600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
 DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|us|ns|d|h|m|s)")
+UNIT_NAME = re.compile(
+    r"\s*\b(?:(millisecond|ms)|(second|sec)|(minute|min)|(hour|hr)|(day))s?\b[\s,]*", re.IGNORECASE
+)
+UNITS = ("ms", "s", "m", "h", "d")
+ISO_DURATION = re.compile(
+    r"P(?:(\d+)D)?T?(?:(\d+)H)?(?:(\d+)M)?(?:(\d+(?:\.\d+)?)S)?", re.IGNORECASE
+)
+CLOCK = re.compile(r"(?:(\d+):)?(\d{1,2}):(\d{2}(?:\.\d+)?)")
 
 
 class Quota(NamedTuple):
@@ -29,10 +37,10 @@ class Quota(NamedTuple):
 
 
 def retry_after_s(headers: Mapping[str, str]) -> float | None:
-    """Read `retry-after-ms`, `retry-after` or the reset of an empty quota: 0 to 600 s, or None."""
+    """Read `retry-after-ms`, `retry-after` or the reset of an empty quota: seconds from 0, or None."""
     milliseconds = _read_number(headers.get("retry-after-ms", ""))
     if milliseconds is not None:
-        return _bound(milliseconds / 1000)
+        return max(milliseconds / 1000, 0.0)
     seconds = read_reset(headers.get("retry-after", ""))
     if seconds is not None:
         return seconds
@@ -54,19 +62,37 @@ def read_quota(headers: Mapping[str, str]) -> Quota | None:
 
 
 def read_reset(value: str) -> float | None:
-    """Read a reset: seconds, `6m0s`, `20ms`, an ISO time, an HTTP date or seconds since 1970.
+    """Read a reset: seconds, a duration, an ISO time, an HTTP date or seconds since 1970.
+
+    A duration is `6m0s`, `20ms`, `5 seconds`, `PT5S` or `00:05`.
 
     Returns:
-        Seconds from now, from 0 to 600; None if the value has none of these forms.
+        Seconds from now, at least 0; None if the value has none of these forms.
     """
     text = value.strip()
     number = _read_number(text)
     if number is not None:
-        return _bound(number - time.time() if number >= EPOCH_FROM else number)
-    if DURATION.sub("", text) == "" and text:
-        return _bound(sum(float(n) * UNIT_S[unit] for n, unit in DURATION.findall(text)))
-    moment = _read_moment(text)
-    return None if moment is None else _bound(moment - time.time())
+        return max(number - time.time() if number >= EPOCH_FROM else number, 0.0)
+    duration = _read_duration(text)
+    if duration is not None:
+        return duration
+    moment = read_moment(text)
+    return None if moment is None else max(moment - time.time(), 0.0)
+
+
+def _read_duration(text: str) -> float | None:
+    short = UNIT_NAME.sub(lambda m: UNITS[(m.lastindex or 1) - 1], text)
+    if text and DURATION.sub("", short) == "":
+        return sum(float(n) * UNIT_S[unit] for n, unit in DURATION.findall(short))
+    parts = ISO_DURATION.fullmatch(text)
+    clock = CLOCK.fullmatch(text)
+    if parts is not None and any(parts.groups()):
+        numbers = parts.groups(default="0")
+    elif clock is not None:
+        numbers = ("0", *clock.groups(default="0"))
+    else:
+        return None
+    return sum(float(n) * UNIT_S[unit] for n, unit in zip(numbers, "dhms", strict=True))
 
 
 def _vendor_quotas(headers: Mapping[str, str]) -> Iterator[Quota]:
@@ -79,9 +105,9 @@ def _vendor_quotas(headers: Mapping[str, str]) -> Iterator[Quota]:
         if remaining is None or reset is None:
             continue
         if "token" not in name:
-            yield Quota(max(int(remaining), 0), reset)
+            yield Quota(max(int(remaining), 0), _bound(reset))
         elif remaining <= 0:
-            yield Quota(0, reset)
+            yield Quota(0, _bound(reset))
 
 
 def _read_first_reset(headers: Mapping[str, str], name: str, prefix: str) -> float | None:
@@ -111,7 +137,8 @@ def _read_number(text: str) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def _read_moment(text: str) -> float | None:
+def read_moment(text: str) -> float | None:
+    """Read an ISO time or an HTTP date as seconds since 1970; UTC if it names no zone."""
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:

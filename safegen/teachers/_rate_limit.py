@@ -236,8 +236,10 @@ class RateLimiter:
         self._step_bad += 1
         self._record_limited(permit.nth)
         run = self._limited_run_length(permit.nth)
-        # Fewer requests may have started since the last pause.
-        if run < min(self._least_run(run), self._started):
+        # Fewer requests may have started since the last pause. The first of all is alone in flight: its
+        # 429 shows nothing about the others, and its Retry-After may be long.
+        is_first = bool(after_s) and self._started == 1 and self._blind == 0 and not self._successes
+        if is_first or run < min(self._least_run(run), self._started):
             self._measure_pace()
             return self._successes == 0
         self._blind = min(self._blind + 1, 16)  # keeps 2**blind finite
@@ -294,7 +296,9 @@ class RateLimiter:
         return max(MIN_LIMITED_RUN, math.ceil(math.log(CHANCE) / math.log(share)))
 
     def _log_wait(self, until: float, now: float) -> None:
-        if until - now >= SHOWN_WAIT_S and until > self._logged_until:
+        # Requests in flight are limited one after the other, and each names a slightly later end.
+        least = max(SHOWN_WAIT_S, (until - now) / 2)
+        if until - now >= SHOWN_WAIT_S and until - self._logged_until >= least:
             self._logged_until = until
             log.warning("%s: the next attempt is in %.0f s", self._reason, until - now)
 

@@ -29,6 +29,8 @@ THINKING_NAMES = frozenset(
     "analysis commentary thought thoughts reflection scratchpad thinking reasoning".split()
 )
 TEXT_TYPES = frozenset({"", "text", "output_text", "input_text"})
+# A server that sends the prompt back as the answer.
+OTHER_ROLES = frozenset("user human system developer tool function".split())
 MIN_ECHO = 40
 """A shorter reasoning may be the start of the answer by chance."""
 
@@ -39,7 +41,7 @@ class FailedReply(NamedTuple):
     error: ErrorBody
     """The words of the server."""
     is_completion: bool = False
-    """True if the body is a chat completion whose finish reason is a failure of the provider."""
+    """True if the body is a chat completion that the provider could not finish."""
 
 
 class _Content(NamedTuple):
@@ -48,12 +50,13 @@ class _Content(NamedTuple):
     refusal: str
 
 
-def read_reply(body: object, model: str) -> Reply | FailedReply:
+def read_reply(body: object, model: str, *, is_object: bool = False) -> Reply | FailedReply:
     """Read the body of HTTP 200.
 
     Args:
         body: JSON, or text if the body is no JSON.
         model: name of the model if the body names none.
+        is_object: True if the request has a schema.
     """
     fields = _to_dict(body)
     choice = _first_choice(fields)
@@ -75,7 +78,12 @@ def read_reply(body: object, model: str) -> Reply | FailedReply:
     content = _read_content(_to_dict(message).get("content"))
     if not isinstance(message, dict) or content is None:
         return FailedReply(read_error(body))
-    return _read_choice(choice, content, fields=fields, model=model)
+    role = str(_to_dict(choice.get("message")).get("role") or "").strip().lower()
+    if role in OTHER_ROLES:
+        return FailedReply(
+            ErrorBody(f"a message of the role `{role}` instead of an answer"), is_completion=True
+        )
+    return _read_choice(choice, content, fields=fields, model=model, is_object=is_object)
 
 
 def has_thinking_in_text(body: object) -> bool:
@@ -86,20 +94,25 @@ def has_thinking_in_text(body: object) -> bool:
 
 
 def _read_choice(
-    choice: Mapping[str, object], content: _Content, *, fields: dict[str, object], model: str
+    choice: Mapping[str, object],
+    content: _Content,
+    *,
+    fields: dict[str, object],
+    model: str,
+    is_object: bool,
 ) -> Reply | FailedReply:
     message = _to_dict(choice["message"])
     field = _read_reasoning(message) or content.reasoning
     # A server may state the reasoning twice, in its field and in the text.
     raw_text = _cut_echo(clean_text(content.text), field)
-    split = split_thinking(raw_text, is_split=bool(field))
+    split = split_thinking(raw_text, is_split=bool(field), is_object=is_object)
     cleaned = cut_control_tokens(_cut_echo(split.text, field))
     thinking = "\n\n".join(part for part in (field, split.thinking or "") if part)
     finish = _read_finish(choice.get("finish_reason"))
     native = _read_finish(choice.get("native_finish_reason"))
     problem = split.problem
     if not problem and cleaned.token:
-        problem = f"control token `{cleaned.token}` inside of the text"
+        problem = f"control token or turn `{cleaned.token}` inside of the text"
     if classify_finish(finish) == "failure":
         return FailedReply(
             ErrorBody(f"finish reason `{(finish or '')[:MAX_REASON]}`"), is_completion=True

@@ -17,8 +17,8 @@ from safegen.teachers._outage_gate import HeldBack, OutageGate
 FIRST_RETRY_WAIT_S = 0.5
 MAX_RETRY_WAIT_S = 30.0
 # If half of the requests are limited at random, 20 in a row are limited once in a million cases.
-MAX_UNCOUNTED = 20
-"""Most attempts per counted one: a limited attempt does not count while others are answered."""
+MAX_LIMITED_ATTEMPTS = 20
+"""Rate-limited attempts that count as one, as long as other requests are answered."""
 
 
 class RetryingTeacher:
@@ -132,7 +132,7 @@ class RetryingTeacher:
             nonlocal counted
             error = state.outcome.exception() if state.outcome else None
             counted += not (isinstance(error, RetryableError) and error.uncounted)
-            return max(counted, state.attempt_number / MAX_UNCOUNTED) >= self._attempts
+            return max(counted, state.attempt_number / MAX_LIMITED_ATTEMPTS) >= self._attempts
 
         retrying = AsyncRetrying(
             stop=stop,

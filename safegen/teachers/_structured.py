@@ -110,7 +110,7 @@ def parse_object(text: str, schema: Mapping[str, object]) -> ParsedObject:
     """
     if len(text) > MAX_CHARS:
         return ParsedObject(None, f"it is longer than {MAX_CHARS} characters")
-    body = split_thinking(text).text.strip()
+    body = split_thinking(text, is_object=True).text.strip()
     fenced = FENCE.match(body)
     body = fenced[1] if fenced else body
     first_problem = ""

@@ -14,8 +14,10 @@ from safegen.teachers._errors import AmbiguousRejection, RetryableError
 from safegen.teachers._settings import StructuredSetting
 from safegen.teachers._structured import REPLY_FORMATS
 
-NO_FORMAT_STATUSES = frozenset({None, 401, 402, 407, 429})
-"""Rejections of the account, which have nothing to do with a format."""
+ACCOUNT_STATUSES = frozenset({401, 402, 407, 429})
+"""Rejections that mostly concern the account. One request without a format shows if they do not."""
+TESTED_LIMITS = frozenset({2, 6})
+"""Numbers of 429s for a format without an answer, at which a request without a format is sent."""
 MAX_SERVER_ERRORS = 6
 """HTTP 5xx after which no lower format is tried any more: the server is down."""
 
@@ -43,13 +45,17 @@ class FormatMemory:
         self.confirmed: set[ReplyFormat] = set()
         """Formats that the endpoint answered."""
         self.server_errors = 0
-        """HTTP 5xx for the present format since its last answer."""
+        """HTTP 5xx and bodies without an answer for the present format since its last answer."""
+        self.limits = 0
+        """HTTP 429 for the present format since its last answer."""
+        self.account_tested: set[ReplyFormat] = set()
+        """Formats whose rejection by the account was tested without a format."""
         self.lock = asyncio.Lock()
 
     def confirm(self, reply_format: ReplyFormat) -> None:
         """Note that the endpoint answered a request in this format."""
         self.confirmed.add(reply_format)
-        self.server_errors = 0
+        self.server_errors = self.limits = 0
 
 
 class FormatFallbackTeacher:
@@ -101,20 +107,49 @@ class FormatFallbackTeacher:
             self._memory.confirm(tried)
             return reply
         async with self._memory.lock:
+            if _is_account_fault(error):
+                return await self._test_account(request, tried, error)
             return await self._step_down(request, tried, error)
 
     def _may_be_format(self, error: Exception, tried: ReplyFormat) -> bool:
         if tried == REPLY_FORMATS[-1] or tried in self._memory.confirmed:
             return False
+        if isinstance(error, RetryableError):
+            return self._may_be_unreadable_format(error)
         if isinstance(error, AmbiguousRejection):
-            error = error.rejected
-        if isinstance(error, TeacherRejected):
-            return error.status not in NO_FORMAT_STATUSES
-        if not isinstance(error, RetryableError) or error.limited or error.status is None:
+            return error.rejected.status is not None
+        return _read_status(error) not in {None, *ACCOUNT_STATUSES}
+
+    def _may_be_unreadable_format(self, error: RetryableError) -> bool:
+        if error.limited:
+            self._memory.limits += 1
+            return self._memory.limits in TESTED_LIMITS
+        if error.status is None:
             return False
         # One HTTP 5xx may be an accident, so the first is retried in the same format.
         self._memory.server_errors += 1
         return 2 <= self._memory.server_errors <= MAX_SERVER_ERRORS
+
+    async def _test_account(self, request: Request, tried: ReplyFormat, error: Exception) -> Reply:
+        """Send the request without a format; step down by one format if it is answered."""
+        memory, plain = self._memory, REPLY_FORMATS[-1]
+        if memory.format != tried:
+            return await self._step_down(request, tried, error)
+        if tried in memory.account_tested:
+            raise error
+        if not isinstance(error, RetryableError):
+            memory.account_tested.add(tried)
+        try:
+            reply = await self._teacher(apply_format(request, plain))
+        except (AmbiguousRejection, RetryableError, TeacherRejected):
+            raise error from None
+        again = await self._recheck(request, tried, error)
+        if again is not None:
+            return again
+        memory.confirm(plain)
+        # The format in between may work; the next request tries it.
+        memory.format = REPLY_FORMATS[REPLY_FORMATS.index(tried) + 1]
+        return reply
 
     async def _step_down(self, request: Request, tried: ReplyFormat, error: Exception) -> Reply:
         # Another request may have stepped down further in the meantime.
@@ -136,7 +171,7 @@ class FormatFallbackTeacher:
     async def _recheck(
         self, request: Request, tried: ReplyFormat, error: Exception
     ) -> Reply | None:
-        """Send the first format again after an HTTP 5xx; return the reply if there is one."""
+        """Send the first format again after a passing error; return the reply if there is one."""
         # A server that was loading its model recovers between two requests.
         if not isinstance(error, RetryableError):
             return None
@@ -146,6 +181,18 @@ class FormatFallbackTeacher:
             return None
         self._memory.confirm(tried)
         return reply
+
+
+def _read_status(error: Exception) -> int | None:
+    if isinstance(error, AmbiguousRejection):
+        error = error.rejected
+    return error.status if isinstance(error, TeacherRejected | RetryableError) else None
+
+
+def _is_account_fault(error: Exception) -> bool:
+    if isinstance(error, AmbiguousRejection) and error.is_account:
+        return True
+    return _read_status(error) in ACCOUNT_STATUSES
 
 
 class StructuredTeacher:

@@ -7,6 +7,9 @@ from collections.abc import Callable, Sequence
 from itertools import islice
 from typing import NamedTuple
 
+from safegen.teachers._disguised_tags import normalize_tags
+from safegen.teachers._unmarked_thinking import split_object, split_unmarked
+
 
 class ThinkingSplit(NamedTuple):
     """A text without its thinking."""
@@ -90,10 +93,15 @@ STRIPPED_FINAL = re.compile(r"assistant(?:channel)?final")
 SPACED_FINAL = re.compile(rf"{STRIPPED_FINAL.pattern}|assistant\s(?:channel\s?)?final(?![a-z])")
 SPACED_START = re.compile(r"\A\s*(?:assistant\s?)?(?:analysis|commentary)(?!\s+[a-z])")
 STRIPPED_START = re.compile(
-    r"\A\s*(?:assistant\s?)?(?:analysis|commentary)(?=[A-Z\"'¡¿<(*]|[^\x00-\x7f]|\s*\n)"
+    r"\A\s*(?:assistant\s?)?(?:analysis|commentary)(?=[A-Za-z\"'¡¿<(*]|[^\x00-\x7f]|\s*\n)"
 )
+# Thinking after the answer: "Add oil.assistantanalysisThe user …"
+STRIPPED_TAIL = re.compile(r"assistant(?:channel)?(?:analysis|commentary)")
 STRIPPED_FINAL_START = re.compile(r"\A\s*(?:assistantfinal\s*|final(?=[A-Z][a-z]))")
 GEMMA_START = re.compile(r"\A\s*(?:<unused\d+>\s*)?thought\n")
+# Messages whose channel is missing: <|message|>…<|end|><|start|>assistant<|message|>…
+MESSAGE = re.compile(r"(?:<\|start\|>(?P<role>\w{1,40})?)?[ \t]{0,8}<\|message\|>")
+MESSAGE_END = re.compile(r"<\|(?:end|return|call|start)\|>")
 # Solar: <|think|>…<|end|><|begin|>assistant<|content|>…
 SOLAR = re.compile(
     r"(?:<\|begin\|>\w{1,40})?<\|(?P<channel>think|content)\|>"
@@ -159,20 +167,37 @@ MAX_TAGS = 200
 """Most tags of a text; a text with more is no answer, and each tag costs a pass over it."""
 
 
-def split_thinking(text: str, *, is_split: bool = False) -> ThinkingSplit:
+def split_thinking(text: str, *, is_split: bool = False, is_object: bool = False) -> ThinkingSplit:
     r"""Split a text into thinking and answer.
 
     Blocks at the start, between paragraphs and at the end are split off. A block inside of a
-    sentence or of a code fence makes the text unusable.
+    sentence or of a code fence makes the text unusable, and so does a start that may be thinking.
 
     Args:
         text: an answer of a model.
         is_split: True if the server sent the thinking in a field of its own.
+        is_object: True if the answer has to fit a schema, so that words around it do no harm.
 
     Example:
         >>> split_thinking("<think>hm</think>\n\nYes.")[:2]
         ('hm', 'Yes.')
     """
+    normal = normalize_tags(text)
+    split = _split_marked(normal, is_split=is_split)
+    if normal != text and split.thinking is None and not split.problem and not split.is_cut:
+        # The tags in other spellings belong to the answer.
+        split = _split_marked(text, is_split=is_split)
+    if is_object or split.thinking is not None or split.problem or split.is_cut:
+        return split
+    found = split_object(split.text) or split_unmarked(split.text)
+    if found is None:
+        return split
+    if found.problem:
+        return ThinkingSplit(None, split.text, found.problem)
+    return ThinkingSplit(found.thinking.strip() or None, found.text)
+
+
+def _split_marked(text: str, *, is_split: bool) -> ThinkingSplit:
     thinking: list[str] = []
     text, problem, is_cut = _split_harmony(text, thinking)
     is_marked = any(mark in text for mark in _TAG_MARKS)
@@ -295,11 +320,25 @@ def _split_sections(text: str, thinking: list[str]) -> _Rest:
             thinking.append(answer + text[start : tag.start()])
             answer, start = "", tag.end()
     if opened is None:
+        problem = problem or _find_inline_section(text)
         return _Rest(_join(answer, text[start:]) if start else text, problem)
     if answer.strip() or _find_wrapper_end(text):
         return _Rest(text, f"`{opened[0]}` is not closed")
     thinking.append(text[opened.end() :])
     return _Rest("", "", is_cut=True)
+
+
+# "Sure. <reasoning>…</reasoning> …"
+INLINE_SECTION = re.compile(rf"(?<=[.!?;,…])[ \t]{{1,8}}{SECTION_TAG.pattern}", re.IGNORECASE)
+
+
+def _find_inline_section(text: str) -> str:
+    """Return the problem of a closed block after a sentence of the same line."""
+    for tag in INLINE_SECTION.finditer(text):
+        is_closed = f"</{tag['name']}>" in text[tag.end() :]
+        if is_closed and not tag["slash"] and text.count("```", 0, tag.start()) % 2 == 0:
+            return "thinking inside of the text"
+    return ""
 
 
 def _join(before: str, after: str) -> str:
@@ -324,18 +363,47 @@ def _split_harmony(text: str, thinking: list[str]) -> _Rest:
     ):
         if mark in text and (messages := list(pattern.finditer(text))):
             return _join_channels(text, messages, thinking)
+    if "<|message|>" in text:
+        return _join_messages(text, thinking)
     if "<|channel|>" in text:
         return _Rest(text, "a channel without a message")
     final_pattern = SPACED_FINAL if SPACED_START.match(text) else STRIPPED_FINAL
     finals = list(final_pattern.finditer(text)) if "assistant" in text else []
     if finals and finals[-1].start() > 0 and text[: finals[-1].start()].strip():
         thinking.append(SPACED_START.sub("", text[: finals[-1].start()]))
-        return _Rest(text[finals[-1].end() :].strip())
+        return _Rest(_cut_stripped_tail(text[finals[-1].end() :], thinking).strip())
+    text = _cut_stripped_tail(text, thinking)
     if STRIPPED_START.match(text) or GEMMA_START.match(text):
         thinking.append(text)
         return _Rest("", "the text is thinking without an answer", is_cut=True)
     start = STRIPPED_FINAL_START.match(text)
     return _Rest(text[start.end() :] if start else text)
+
+
+def _cut_stripped_tail(text: str, thinking: list[str]) -> str:
+    tail = STRIPPED_TAIL.search(text)
+    if tail is None or not text[: tail.start()].strip():
+        return text
+    thinking.append(text[tail.end() :])
+    return text[: tail.start()].rstrip()
+
+
+def _join_messages(text: str, thinking: list[str]) -> _Rest:
+    """Take the last message of the assistant; those before it are thinking."""
+    starts = list(MESSAGE.finditer(text))
+    head = MESSAGE_END.sub("", text[: starts[0].start()]).strip()
+    parts = [head] if head else []
+    limits = [*(start.start() for start in starts[1:]), len(text)]
+    for start, limit in zip(starts, limits, strict=True):
+        if (start["role"] or "assistant").lower() != "assistant":
+            break
+        end = MESSAGE_END.search(text, start.end(), limit)
+        if body := text[start.end() : end.start() if end else limit].strip():
+            parts.append(body)
+    if not parts:
+        return _Rest(text, "no message of the assistant")
+    thinking.extend(parts[:-1])
+    return _Rest(parts[-1])
 
 
 _FINAL_CHANNELS = frozenset({"final", "content"})
@@ -346,6 +414,8 @@ def _join_channels(text: str, messages: Sequence[re.Match[str]], thinking: list[
     thinking.extend(m["body"] for m in messages if m["channel"] not in _FINAL_CHANNELS)
     finals = [m["body"].strip() for m in messages if m["channel"] in _FINAL_CHANNELS]
     rest = text[messages[-1].end() :]
+    if not finals and "<|message|>" in rest:
+        return _join_messages(rest, thinking)
     problem = "" if finals else "no final channel"
     return _Rest("\n\n".join(finals) + rest, problem, is_cut=not finals)
 

@@ -52,19 +52,19 @@ class ChatTransport:
             TeacherRejected: it rejects all requests.
             OversizedReply: the answer exceeds `max_reply_bytes`.
         """
-        return self._read(await self._client.post(self.body(request)))
+        return self._read(await self._client.post(self.body(request)), request)
 
     async def send(self, request: Request) -> RawReply:
         """Answer one request, and keep the body that holds the reply."""
         answer = await self._client.post(self.body(request))
-        return RawReply(self._read(answer), answer.body)
+        return RawReply(self._read(answer, request), answer.body)
 
-    def _read(self, answer: HttpAnswer) -> Reply:
+    def _read(self, answer: HttpAnswer, request: Request) -> Reply:
         endpoint = self._settings.endpoint
         quota = read_quota(answer.headers) if self._on_quota else None
         if quota is not None and self._on_quota is not None:
             self._on_quota(quota)
-        reply = read_reply(answer.body, endpoint.model)
+        reply = read_reply(answer.body, endpoint.model, is_object=request.schema is not None)
         if isinstance(reply, FailedReply):
             raise translate_failed_reply(
                 endpoint,

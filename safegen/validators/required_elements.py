@@ -68,7 +68,7 @@ def required_elements(
                 TRAITS,
                 passed=True,
                 code="none_required",
-                reason="none of its elements is required",
+                reason="this validator checks none of the required elements",
             )
         evidence_by_element = {name: find_element(response, locale, name) for name in worded}
         absent = [name for name in worded if not evidence_by_element[name]]

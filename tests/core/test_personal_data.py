@@ -28,6 +28,21 @@ FOUND = {
     f"jwt {JWT}": "jwt [token]",
     f"pem {PEM} end": "pem [key] end",
     "postgres://box:s3cretword@db/x": "postgres://[password]@db/x",
+    "ring +44\u00a020\u202f7946\u20090958 now": "ring [phone] now",
+    "ring \uff0b\uff14\uff14 \uff12\uff10 7946 0958": "ring [phone]",
+    "ring +\u0664\u0664 20 7946\u20110958": "ring [phone]",
+    "pay 5500\u00a00000\u00a00000\u00a00004": "pay [card]",
+    "server \uff19\uff13\uff0e184\uff0e216\uff0e34": "server [ip]",
+    "to j\u00f6rg@m\u00fchle.de, or ann@m\u00fchle.de.": "to [email], or [email].",
+    "to jo\u0308rg@mu\u0308hle.de": "to [email]",
+    "to ann@\u4f8b\u3048.jp or \u5199\u4fe1\u7ed9ann@box.org\u3002": "to [email] or \u5199\u4fe1\u7ed9[email]\u3002",
+    "to ann\uff20box\uff0eorg": "to [email]",
+    "pays gb82 west 1234 5698 7654 32 and then": "pays [iban] and then",
+    "pays gb82west12345698765432.": "pays [iban].",
+    "pays GB82\u202fWEST\u202f1234\u202f5698\u202f7654\u202f32": "pays [iban]",
+    "password: kettle7drum": "password: [password]",
+    "My PASSWORD is 'kettle7drum'!": "My PASSWORD is '[password]'!",
+    "Passwort=kettle7drum, user=jo": "Passwort=[password], user=jo",
     "Authorization: Bearer abcdef0123456789abcdef": "Authorization: [token]",
 }
 
@@ -50,6 +65,10 @@ def test_likely_personal_data_is_masked(text: str) -> None:
         "sk-learn, hf_hub, eyJ, Bearer of news",
         "0000 0000 0000 0000",
         "2 3 4 5 6 7 8 9",
+        "password: what makes a good one? A password is important.",
+        "password=${BOX_PASS1} or password: ********",
+        "between 2020\u20132021 the area was 10\u00b2 m, in steps \u2460\u2461\u2462",
+        "ab12 this that word case from then",
     ],
 )
 def test_ordinary_text_is_left_alone(text: str) -> None:

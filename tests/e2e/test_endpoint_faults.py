@@ -115,7 +115,7 @@ def test_persistent_fault_costs_one_item(
     assert summary_of(result)["failed_requests"] == {outcome: len(failed)}
     assert summary_of(result)["accepted"] == len(prompts) - len(failed) > 0
     assert re.search(
-        rf"^  {outcome} +failed +\d+ +\S+ +{len(failed)} ", result.err, re.MULTILINE
+        rf"^  {outcome} +failed +\d+ +\S+ +{len(failed)}$", result.err, re.MULTILINE
     ), result.err
     lines = listed(workdir / "out")
     assert len(lines) == len(failed)
@@ -285,7 +285,7 @@ def test_interrupted_run_equals_a_straight_run(
         fake.requests.clear()
         early = cli(capsys, "generate", "recipe.yaml", "-o", "out", "--until", until)
         assert early.code == 0
-        assert f"stopped after {until}" in early.err
+        assert f"stopped after {'the plan' if until == 'expand' else until}:" in early.err
         assert not (workdir / "out" / "data").exists()
         assert bool(fake.requests) == (until != "expand")
         assert generate(capsys).code == 0

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 import safegen
+from safegen.dataset.layout import list_files
+from safegen.pipeline.verification import verify
 from tests.e2e.runs import cli, fails, hashes
 
 RECIPE = "name: links\nplan: {harms: [property.theft]}\noutput: made\n"
@@ -58,3 +60,29 @@ def test_link_inside_an_output_is_refused(
     for words in (["generate", "r.yaml"], ["build", "made"], ["show", "made"]):
         fails(cli(capsys, *words), 2, f"`made/{name}` is a link")
     assert hashes(outside) == before
+
+
+@pytest.mark.parametrize("name", ["data", "data/sft", "policies", "README.md", "run"])
+@pytest.mark.parametrize("has_run", [True, False])
+def test_verify_names_a_link_alone(
+    name: str, has_run: bool, workdir: Path, outside: Path, finished: Path
+) -> None:
+    made = shutil.copytree(finished, workdir / "made")
+    if not has_run:
+        shutil.rmtree(made / "run")
+    path = made / name
+    if path.exists():
+        path.rename(workdir / "moved")
+    path.symlink_to(outside if name != "README.md" else outside / "mine")
+    result = verify("made")
+    expected = f"`made/{name}` is a link, and safegen follows none inside an output folder;"
+    assert [problem[: len(expected)] for problem in result.problems] == [expected]
+    assert result.remedy == "then run `safegen verify made` again"
+
+
+def test_listed_files_end_at_a_link(finished: Path, outside: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(finished, tmp_path / "made")
+    shutil.rmtree(copy / "data")
+    (copy / "data").symlink_to(outside)
+    listed = list_files(copy)
+    assert "data" in listed and not any(name.startswith("data/") for name in listed)

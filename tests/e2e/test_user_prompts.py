@@ -476,3 +476,24 @@ def test_check_of_prompts_refuses_the_embedded_teacher(
     result = cli(capsys, "check", "r.yaml", "--prompts", "mine.csv", *MAP)
     assert result.code == 2
     assert "which your own prompts lack" in result.err
+
+
+def test_changed_prompt_file_names_three_remedies(workdir: Path) -> None:
+    write_csv(workdir / "p.csv")
+    columns: dict[str, str | None] = {"prompt": "text"}
+    with FakeEndpoint(labels) as fake:
+        recipe(workdir, fake.url, judges=0)
+
+        def generate() -> None:
+            safegen.generate(
+                "recipe.yaml", output="out", prompts="p.csv", columns=columns, licence="MIT"
+            )
+
+        generate()
+        write_csv(workdir / "p.csv", ROWS[:2])
+        with pytest.raises(UserError) as raised:
+            generate()
+    assert str(raised.value).endswith(
+        "repeat `--prompts` with the unchanged file (other options are remembered), or choose another"
+        " `--output`, or re-plan with `--replan`"
+    )

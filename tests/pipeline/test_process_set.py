@@ -11,6 +11,7 @@ import pytest
 import safegen
 from safegen.config.recipe import Recipe
 from safegen.core.types import Record, Reply, Request, Teacher
+from safegen.pipeline.draft_messages import choose_style
 from safegen.policy.decide import is_drafted_without_spec
 from safegen.teachers.scripted import scripted
 from safegen.testing import Body, FakeEndpoint, make_expectation
@@ -48,10 +49,23 @@ async def test_drafters_and_styles_alternate_over_candidates(tmp_path: Path) -> 
     assert {(r.draft.candidate, r.draft.model, r.draft.style) for r in made} == {
         (0, "one-fake", "in plain words"),
         (1, "other-fake", "as a list"),
-        (2, "one-fake", "in plain words"),
-        (3, "other-fake", "as a list"),
+        (2, "one-fake", "as a list"),
+        (3, "other-fake", "in plain words"),
     }
-    assert sent == {("one", False), ("other", True)}
+    assert sent == {(name, style) for name in ("one", "other") for style in (True, False)}
+
+
+@pytest.mark.parametrize("drafters", range(1, 7))
+@pytest.mark.parametrize("count", range(1, 7))
+def test_styles_and_drafters_combine_in_all_pairs(drafters: int, count: int) -> None:
+    styles = [f"style {i}" for i in range(count)]
+    chosen = [choose_style(styles, i, drafters=drafters) for i in range(drafters * count)]
+    pairs = {(i % drafters, style) for i, style in enumerate(chosen)}
+    assert len(pairs) == drafters * count
+    # No style waits for a second round.
+    assert chosen[:count] == styles
+    if drafters == 1:
+        assert [choose_style(styles, i, drafters=1) for i in range(30)] == (styles * 30)[:30]
 
 
 async def test_grade_is_that_of_the_drafting_teacher(tmp_path: Path) -> None:

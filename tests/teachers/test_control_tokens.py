@@ -45,6 +45,24 @@ from safegen.core.control_tokens import cut_control_tokens, drop_control_tokens
         "Add oil.\n\n## User\nAnd salt?\n\n## Assistant\nYes.",
         "Add oil.\n\n**Human:** And salt?\n\n**Assistant:** Yes.",
         "Add oil.\nUser: And salt?\nAssistant: Yes.",
+        "Assistant: Add oil.",
+        "assistant\nAdd oil.",
+        "assistant: Add oil.",
+        "Add oil.\nassistant\nAdd salt.",
+        "Add oil.\n\nuser: And salt?",
+        "model\n\nAdd oil.",
+        "**Assistant:** Add oil.",
+        "### Response:\nAdd oil.",
+        "助手：Add oil.",
+        "Add oil.\n\nHuman: And salt?",
+        "Add oil.\n\n**User:** And salt?",
+        "Add oil.\nUser: And salt?\n\nUser: And pepper?",
+        "Add oil.\n\n### User:\nAnd salt",
+        "Add oil.\n\n### Instruction:\nAdd salt.",
+        "Add oil.\n用户：放盐吗？",
+        "Add oil.\n\nNutzer: Und Salz?",
+        "Add oil.\nuser\nAnd salt?\nmodel\nYes.",
+        "Add oil.user\nAnd salt?\nmodel\nYes.",
     ],
 )
 def test_tokens_and_turns_at_the_ends_are_cut(content: str) -> None:
@@ -94,6 +112,54 @@ def test_tokens_inside_of_the_text_are_reported(content: str, token: str) -> Non
     ],
 )
 def test_ordinary_text_is_unchanged(content: str) -> None:
+    assert cut_control_tokens(content) == (content, "")
+
+
+def test_role_glued_to_a_sentence_is_cut() -> None:
+    content = "Add oil to the pan.assistant\n\nAnd salt"
+    assert cut_control_tokens(content) == ("Add oil to the pan.", "")
+
+
+@pytest.mark.parametrize(
+    ("content", "start"),
+    [
+        ("Add oil.\n\nHuman: now the salt", "Human:"),
+        ("Add oil.\n\n**User:** now the salt", "**User:**"),
+        ("Add oil.\n用户：放盐", "用户："),
+        ("Add oil to the pan.user\n\nAnd salt", "user"),
+        ("Add oil.\n\nAssistant: Add salt", "Assistant:"),
+        ("Add oil.\n\nQ: And salt?", "Q:"),
+        ("Add oil.\n\nQ: And salt?\nA: Yes.", "Q:"),
+        ("Add oil.\n\n<user>now the salt</user> please", "<user>"),
+    ],
+)
+def test_turn_that_may_be_content_is_reported(content: str, start: str) -> None:
+    assert cut_control_tokens(content) == (content, start)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "Say this:\n\nUser: And salt?",
+        "# A talk\n\nUser: And salt?",
+        "Here is a short dialogue.\n\nUser: And salt?\n\nAssistant: Yes.",
+        "```text\nUser: And salt?\n```",
+        "User: And salt?\nCook: Yes.",
+        "Kitchen basics\n\nQ: And salt?\nA: Yes.",
+        "Here are common questions.\n\nQ: And salt?\nA: Yes.",
+        "Q: And salt?\nA: Yes.",
+        "### Goods:\nOil.\n\n### Instruction:\nStir.",
+        "### Cook:\nStirs.\n\n### User:\nEats.",
+        "Who cooks.\n\n**Guest:** one who comes.\n\n**User:** one who eats.",
+        "Django keeps it in `request.user`\n\nRead it there.",
+        "Three roles exist\nuser\nassistant\nsystem",
+        "<list>\n<user>Ana</user>\n</list>",
+        "Users: all of them.",
+        "The model\nis small.",
+        "Assistant professors teach.",
+    ],
+)
+def test_dialogue_that_belongs_to_the_answer_stays(content: str) -> None:
     assert cut_control_tokens(content) == (content, "")
 
 

@@ -9,8 +9,14 @@ from safegen.core.errors import Blocked
 from safegen.teachers import _provider_text
 from safegen.teachers._endpoint import Endpoint
 from safegen.teachers._error_body import find_error, read_error
-from safegen.teachers._errors import AmbiguousRejection, RetryableError, translate_response
+from safegen.teachers._errors import (
+    AmbiguousRejection,
+    RetryableError,
+    translate_failed_reply,
+    translate_response,
+)
 from safegen.teachers._request_options import Option
+from safegen.teachers._stated_wait import read_stated_wait
 
 CALLER = Endpoint("http://127.0.0.1:9/v1", "m", "MY_API_KEY", "the-key")
 
@@ -152,6 +158,116 @@ def test_spent_balance_stops_the_run(status: int, body: object) -> None:
     assert "balance or quota" in error.rejected.hint
 
 
+MONEY = [
+    {"error": {"message": "The credits of this bakery ran out"}},
+    {"error": {"message": "Insufficient balance for the oven"}},
+    {"error": {"message": "The wallet of the kitchen is empty"}},
+    {"error": {"message": "There are not sufficient funds in the account"}},
+    {"error": {"message": "The team has hit its spending cap"}},
+    {"error": {"message": "Suspended because of an unpaid invoice"}},
+    {"error": {"message": "A valid payment method has to be on file"}},
+    {"error": {"message": "The card of the bakery: card declined"}},
+    {"error": {"message": "The bakery's account is past due"}},
+    {"error": {"message": "Das Budget ist leider erschöpft"}},
+    {"error": {"message": "x", "code": "BILLING_NOT_ENABLED"}},
+    {"error": {"message": "x", "code": "CreditsDepleted"}},
+    {"detail": "payment required before the next loaf"},
+]
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 406, 409, 418, 422, 429, 500, 502, 503])
+@pytest.mark.parametrize("body", MONEY)
+def test_spent_money_counts_on_any_status(status: int, body: object) -> None:
+    error = translated(status, body)
+    assert isinstance(error, AmbiguousRejection)
+    assert error.is_account
+    assert "balance or quota" in error.rejected.hint
+
+
+@pytest.mark.parametrize("body", MONEY)
+def test_spent_money_inside_http_200_counts(body: object) -> None:
+    error = translate_failed_reply(CALLER, read_error(body), headers={}, is_completion=False)
+    assert isinstance(error, AmbiguousRejection)
+    assert error.is_account
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (403, {"error": {"message": "API key limit reached (total limit)"}}),
+        (429, {"error": {"message": "The weekly cap of this account was hit"}}),
+        (429, {"error": {"message": "Das Kontingent ist ausgeschöpft"}}),
+        (429, {"error": {"message": "Le quota du projet est dépassé"}}),
+        (429, {"error": {"message": "Se ha agotado la cuota"}}),
+        (429, {"error": {"message": "x", "type": "UsageLimitExceeded"}}),
+        (429, {"error": {"message": "x", "code": "quota-exceeded"}}),
+        (
+            429,
+            {"message": "Daily quota reached, limit exhausted. Retry after 9999-01-01T00:00:00Z"},
+        ),
+        (429, {"message": "Quota exceeded: loaves per day. Please retry in 7200s"}),
+        (429, {"message": "Token quota exceeded, resets in 2 days"}),
+    ],
+)
+def test_limit_of_days_stops_the_run(status: int, body: object) -> None:
+    error = translated(status, body)
+    assert isinstance(error, AmbiguousRejection)
+    assert error.is_account
+
+
+@pytest.mark.parametrize(
+    "message", ["Token quota exceeded", "The monthly quota is exhausted", "no balance left"]
+)
+def test_short_retry_after_means_rate_limit(message: str) -> None:
+    headers = {"retry-after": "2"}
+    body = {"error": {"message": message}}
+    error = translate_response(CALLER, status=429, headers=headers, body=body)
+    assert isinstance(error, RetryableError)
+    assert (error.limited, error.after_s) == (True, 2)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "no healthy upstream in the load balancer",
+        "the proxy lost its balance wheel",
+        "internal error while loading the quota service",
+        "the limit of retries was reached",
+    ],
+)
+def test_server_error_without_money_is_retried(message: str) -> None:
+    assert isinstance(translated(502, {"error": {"message": message}}), RetryableError)
+
+
+def test_exhausted_context_is_no_spent_quota() -> None:
+    error = translated(400, {"error": {"message": "all tokens used up: n_ctx is 512"}})
+    assert isinstance(error, AmbiguousRejection)
+    assert not error.is_account
+    assert "longer context" in error.rejected.hint
+
+
+@pytest.mark.parametrize(
+    ("message", "seconds"),
+    [
+        ("resets in 1 second", 1),
+        ("wait 2 minutes", 120),
+        ("please retry in 1m30.5s", 90.5),
+        ("try again in 6h0m0s", 21_600),
+        ("in 3 hours you may try again", 10_800),
+        ("Retry after: 40", 40),
+        ("available again in 1 hour and 20 minutes", 4_800),
+        ("retry in 250ms", 0.25),
+        ("请在30秒后重试", 30),
+        ("retry after 2001-01-01T00:00:00Z", None),
+        ("100 requests in 60 seconds are allowed", None),
+        ("retry after a while", None),
+        ("wait for 5 bananas", None),
+    ],
+)
+def test_stated_wait_is_read_from_words(message: str, seconds: float | None) -> None:
+    assert read_stated_wait(message) == seconds
+
+
 @pytest.mark.parametrize(
     "message",
     [
@@ -197,6 +313,10 @@ def test_echoed_prompt_decides_nothing(message: str, status: int) -> None:
         "Rate limit exceeded, upgrade your plan for a higher one",
         "请求过于频繁，请稍后再试",
         "slow down",
+        "Token quota exceeded, resets in 20 seconds",
+        "All requests used up in this window, wait 4 seconds",
+        "the daily peak: the server is busy",
+        "Insufficient credits per minute",
     ],
 )
 def test_rate_limit_is_no_spent_balance(message: str) -> None:
@@ -291,3 +411,50 @@ def test_key_hint_names_the_secrets_sent(
     assert isinstance(error, AmbiguousRejection)
     assert hint in error.rejected.hint
     assert "salt-77" not in str(error.rejected)
+
+
+@pytest.mark.parametrize(
+    ("location", "target"),
+    [
+        ("https://kitchen.example/api/v2/chat/completions", "https://kitchen.example/api/v2"),
+        ("/v2/chat/completions/", "http://127.0.0.1:9/v2"),
+        ("https://user:the-key@kitchen.example:81/v1?token=abc#x", "https://kitchen.example:81/v1"),
+        ("//kitchen.example/the-key/v1", "http://kitchen.example/***/v1"),
+    ],
+)
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+def test_redirect_names_its_target(location: str, target: str, status: int) -> None:
+    headers = {"location": location}
+    error = translate_response(CALLER, status=status, headers=headers, body=b"")
+    assert isinstance(error, AmbiguousRejection)
+    assert error.rejected.problem == (
+        f"`http://127.0.0.1:9/v1` answered HTTP `{status}`: a redirect to `{target}`"
+    )
+    assert error.rejected.hint == f"set `base_url` to `{target}` if you trust it"
+
+
+@pytest.mark.parametrize(
+    ("location", "text"),
+    [
+        ("/v1/chat/completions", "a redirect to the same address"),
+        ("", "a redirect without an address"),
+        ("mailto:cook@kitchen.example", "a redirect without an address"),
+        ("http://[bad/", "a redirect without an address"),
+    ],
+)
+def test_useless_redirect_names_the_fault(location: str, text: str) -> None:
+    headers = {"location": location}
+    error = translate_response(CALLER, status=307, headers=headers, body=b"")
+    assert isinstance(error, AmbiguousRejection)
+    assert text in error.rejected.problem
+    assert "set `base_url`" not in error.rejected.hint
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+def test_long_wait_names_time_and_reason(status: int) -> None:
+    headers = {"retry-after": "PT2H"}
+    body = {"error": {"message": "the oven is cleaned"}}
+    error = translate_response(CALLER, status=status, headers=headers, body=body)
+    assert isinstance(error, AmbiguousRejection)
+    assert error.is_temporary
+    assert "the oven is cleaned; it asks to wait 7,200 s, until " in error.rejected.problem

@@ -34,7 +34,7 @@ def test_retry_after_accepts_milliseconds_seconds_and_dates() -> None:
     assert retry_after_s({"retry-after-ms": "1500", "retry-after": "9"}) == 1.5
     assert retry_after_s({"retry-after": "2"}) == 2
     assert retry_after_s({"retry-after": "-2"}) == 0
-    assert retry_after_s({"retry-after": "1e12"}) == 600
+    assert retry_after_s({"retry-after": "1e6"}) == 1e6
     assert retry_after_s({"retry-after": "nan"}) is None
     assert retry_after_s({"retry-after": "soon"}) is None
     assert retry_after_s({}) is None

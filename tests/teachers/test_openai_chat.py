@@ -213,6 +213,37 @@ async def test_rejection_stops_all_requests(fault: str, says: str) -> None:
     assert str(first.value) == str(second.value)
 
 
+@pytest.mark.parametrize("fault", ["401", "404", "quota", "redirect"])
+async def test_rejection_of_all_costs_two_requests(fault: str) -> None:
+    with FakeEndpoint(fault=always(fault)) as fake:
+        async with endpoint(fake.url, concurrency=16) as teacher:
+            calls = [teacher(request_of(str(i))) for i in range(16)]
+            results = await asyncio.gather(*calls, return_exceptions=True)
+    assert {type(r) for r in results} == {TeacherRejected}
+    assert len(fake.requests) == 2
+
+
+async def test_long_retry_after_stops_the_run(caplog: pytest.LogCaptureFixture) -> None:
+    with FakeEndpoint(fault=always("429"), retry_after="86400") as fake:
+        async with endpoint(fake.url, concurrency=16) as teacher:
+            calls = [teacher(request_of(str(i))) for i in range(16)]
+            results = await asyncio.gather(*calls, return_exceptions=True)
+    assert {type(r) for r in results} == {TeacherRejected}
+    assert "it asks to wait 86,400 s, until " in str(results[0])
+    assert "run the same command again after that time" in str(results[0])
+    assert len(fake.requests) == 2
+    assert not caplog.records
+
+
+async def test_long_retry_after_of_one_request_is_retryable() -> None:
+    faults: Fault = lambda body, nth: "429" if "bad" in str(body) else None  # noqa: E731
+    with FakeEndpoint(fault=faults, retry_after="7200") as fake:
+        async with endpoint(fake.url) as teacher:
+            with pytest.raises(TeacherUnavailable, match=r"7,200 s.*run the same command again"):
+                await teacher(request_of("bad"))
+            assert (await teacher(request_of("fine"))).outcome == "ok"
+
+
 REFUSED: dict[str, tuple[int, dict[str, Any]]] = {
     "context": (
         400,
@@ -247,13 +278,17 @@ async def test_first_rejected_item_costs_only_itself(
     assert all(isinstance(reply, Reply) and reply.outcome == "ok" for reply in others)
 
 
+def all_but_fine(fault: str) -> Fault:
+    """Make every request fail whose text has no `fine`."""
+    return lambda body, nth: None if "fine" in str(body) else fault
+
+
 @pytest.mark.parametrize("fault", ["key", "route", "moved", "firewall", "teapot"])
 async def test_status_after_answers_stops_after_five_items(
     fault: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("safegen.testing.endpoint.STATUS", REFUSED)
-    faults: Fault = lambda body, nth: None if "fine" in str(body) else fault  # noqa: E731
-    with FakeEndpoint(fault=faults) as fake:
+    with FakeEndpoint(fault=all_but_fine(fault)) as fake:
         async with endpoint(fake.url) as teacher:
             await teacher(request_of("fine"))
             for i in range(MAX_FAILED_ITEMS - 1):
@@ -268,8 +303,7 @@ async def test_spent_balance_after_answers_stops_at_once(
     fault: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("safegen.testing.endpoint.STATUS", REFUSED)
-    faults: Fault = lambda body, nth: None if "fine" in str(body) else fault  # noqa: E731
-    with FakeEndpoint(fault=faults) as fake:
+    with FakeEndpoint(fault=all_but_fine(fault)) as fake:
         async with endpoint(fake.url) as teacher:
             await teacher(request_of("fine"))
             with pytest.raises(TeacherRejected, match="raise it at the provider"):
@@ -305,8 +339,7 @@ async def test_endpoint_that_refuses_all_stops_the_run(
     status = {fault: (int(fault), {"message": "no"})}
     monkeypatch.setattr("safegen.testing.endpoint.STATUS", status)
     journal = Journal(tmp_path / "j.sqlite")
-    faults: Fault = lambda body, nth: None if "fine" in str(body) else fault  # noqa: E731
-    with FakeEndpoint(fault=faults) as fake:
+    with FakeEndpoint(fault=all_but_fine(fault)) as fake:
         async with endpoint(fake.url, journal=journal) as teacher:
             for i in range(answered):
                 await teacher(request_of(f"fine {i}"))
@@ -418,8 +451,8 @@ async def test_waiting_calls_fail_with_the_rejection() -> None:
             calls = [teacher(request_of(str(i))) for i in range(50)]
             results = await asyncio.gather(*calls, return_exceptions=True)
     assert all(isinstance(r, TeacherRejected) for r in results)
-    # Two in flight, and the control.
-    assert len(fake.requests) == 3
+    # The first request is in flight alone; the second one is the control.
+    assert len(fake.requests) == 2
 
 
 async def test_key_is_sent_and_never_logged(

@@ -390,6 +390,20 @@ def test_empty_quota_pauses_until_its_reset(caplog: pytest.LogCaptureFixture) ->
     assert "quota used up (by the endpoint's headers): the next attempt is in 90 s" in caplog.text
 
 
+def test_wait_of_several_requests_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    async def work() -> None:
+        limiter = RateLimiter(8, clock=asyncio.get_running_loop().time)
+        permits = [await limiter.__aenter__() for _ in range(8)]
+        for permit in permits:
+            limiter.record_throttle(60.0, permit=permit)
+            await asyncio.sleep(0.5)
+
+    in_fake_time(work())
+    assert [r.getMessage() for r in caplog.records] == [
+        "rate limit (HTTP 429): the next attempt is in 60 s"
+    ]
+
+
 def test_small_quota_bounds_requests_in_flight() -> None:
     async def work() -> None:
         limiter = RateLimiter(8, clock=asyncio.get_running_loop().time)

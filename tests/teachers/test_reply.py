@@ -32,6 +32,12 @@ FINISHES: list[tuple[object, Outcome]] = [
     *((name, "truncated") for name in ("max completion tokens", "truncated_output")),
     *((name, "filtered") for name in ("FinishReason.SAFETY", "contentFilter")),
     *((name, "refused") for name in ("refusal", "refused")),
+    *((name, "ok") for name in ("end_of_text", "endOfText", "<eos>", "<|im_end|>", "im_end")),
+    *((name, "ok") for name in ("stopped", "success", "eosTokenReached", "stop_token_reached")),
+    *((name, "ok") for name in ("stopped_eos", "EndOfTurn", "</s>", "stop_string")),
+    *((name, "truncated") for name in ("stop_by_length", "too_long", "no_eos_max_tokens")),
+    *((name, "truncated") for name in ("stopped_limit", "cutoff", "length_stop")),
+    *((name, "refused") for name in ("model_declined", "REFUSED_BY_MODEL", "declined")),
     *((name, "malformed") for name in ("tool_calls", "function_call", "tool_use")),
     *((name, "malformed") for name in ("Brand-New", "MALFORMED_FUNCTION_CALL")),
 ]
@@ -63,13 +69,26 @@ def test_finish_that_is_no_text_needs_a_meaning(finish: object, outcome: Outcome
 @pytest.mark.parametrize(
     "finish",
     "FINISH_REASON_UNSPECIFIED rate_limit_error error:503 error abort aborted cancelled insufficient_system_resource network_error load OTHER timeout"
-    " server_overloaded".split(),
+    " server_overloaded preempted killed oom rate_limited disconnected connection_refused"
+    " OutOfMemory workerKilled token_rate_limited".split(),
 )
 def test_failure_of_the_provider_is_no_reply(finish: str) -> None:
     failed = read_reply(completion("Add", finish), "m")
     assert isinstance(failed, FailedReply)
     assert failed.is_completion
     assert finish in failed.error.message
+
+
+@pytest.mark.parametrize("role", ["user", "System", "tool"])
+def test_message_of_another_role_is_no_reply(role: str) -> None:
+    failed = read_reply(completion("Add oil.", message={"role": role}), "m")
+    assert isinstance(failed, FailedReply)
+    assert role.lower() in failed.error.message
+
+
+@pytest.mark.parametrize("role", ["assistant", "model", "", None])
+def test_message_of_a_model_is_a_reply(role: str | None) -> None:
+    assert read("Add oil.", message={"role": role}).outcome == "ok"
 
 
 @pytest.mark.parametrize(

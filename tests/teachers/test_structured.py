@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from safegen.teachers._structured import (
     parse_object,
 )
 from safegen.testing import Body, FakeEndpoint
+from safegen.testing.endpoint import STATUS
 from tests.teachers.test_openai_chat import endpoint, request_of
 
 SCHEMA: dict[str, object] = {
@@ -171,3 +173,47 @@ def test_schema_problem_is_named(value: object, says: str) -> None:
 )
 def test_invisible_characters_are_removed(written: str, kept: str) -> None:
     assert clean_text(written) == kept
+
+
+REJECTIONS: dict[str, tuple[int, dict[str, Any]]] = {
+    "key": (401, {"message": "this key may not send forms"}),
+    "paid": (402, {"message": "forms require a paid plate"}),
+    "tier": (429, {"message": "forms are not served at this table"}),
+    "quota": (429, {"message": "no forms left", "code": "insufficient_quota"}),
+    "words": (500, {"message": "Insufficient credits for forms"}),
+    "inside": (200, {"message": "forms are unknown"}),
+    "conflict": (409, {"message": "forms collide"}),
+    "gateway": (503, {"message": "no cook for forms"}),
+}
+
+
+@pytest.mark.parametrize("kind", REJECTIONS)
+@pytest.mark.parametrize("understood", [("text",), ("json_object", "text")])
+async def test_rejected_format_steps_down(
+    kind: str, understood: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(STATUS, "no-schema", REJECTIONS[kind])
+    with FakeEndpoint(lambda body: GOOD, fault=takes(*understood), retry_after=None) as fake:
+        async with endpoint(fake.url, attempts=3, concurrency=4) as teacher:
+            calls = [teacher(request_of(f"dish {i}", schema=SCHEMA)) for i in range(6)]
+            replies = await asyncio.gather(*calls)
+            before = len(fake.requests)
+            await teacher(request_of("last", schema=SCHEMA))
+            await teacher(request_of("again", schema=SCHEMA))
+            cost = len(fake.requests) - before
+    assert [reply.outcome for reply in replies] == ["ok"] * 6
+    assert cost <= 6
+
+
+@pytest.mark.parametrize("kind", ["paid", "quota", "words"])
+async def test_spent_balance_costs_three_requests(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(STATUS, "no-schema", REJECTIONS[kind])
+    with FakeEndpoint(lambda body: GOOD, fault=takes()) as fake:
+        async with endpoint(fake.url, concurrency=8) as teacher:
+            calls = [teacher(request_of(f"dish {i}", schema=SCHEMA)) for i in range(8)]
+            results = await asyncio.gather(*calls, return_exceptions=True)
+    assert {type(r) for r in results} == {TeacherRejected}
+    # The request, the same one without a format, and the control.
+    assert len(fake.requests) == 3

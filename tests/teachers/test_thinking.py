@@ -100,6 +100,21 @@ HARMONY = (
         ("<think>hm</think><solution>Add oil.</solution>", "hm", "Add oil."),
         ("<think>hm</think>\n<final_answer>Add oil.", "hm", "Add oil."),
         ("<final_answer>Add oil.</final_answer>", None, "Add oil."),
+        ("<|message|>hm<|end|><|start|>assistant<|message|>Add oil.<|return|>", "hm", "Add oil."),
+        ("hm<|end|><|start|>assistant<|message|>Add oil.", "hm", "Add oil."),
+        (
+            "<|start|>assistant<|message|>Add oil.<|end|><|start|>user<|message|>Why?",
+            None,
+            "Add oil.",
+        ),
+        (
+            "<|channel|>analysis<|message|>hm<|end|><|start|>assistant<|message|>Add oil.",
+            "hm",
+            "Add oil.",
+        ),
+        ("analysisthe pan is hot.assistantfinalAdd oil.", "the pan is hot.", "Add oil."),
+        ("Add oil.assistantanalysisThe pan is hot.", "The pan is hot.", "Add oil."),
+        ("analysisA.assistantfinalAdd oil.assistantanalysisB.", "A.\n\nB.", "Add oil."),
     ],
 )
 def test_thinking_is_split_from_the_text(
@@ -124,6 +139,8 @@ def test_thinking_is_split_from_the_text(
         "<|think|>The pan is hot.<|end|>",
         "<details type='reasoning'>The pan is hot.",
         "```thinking\nThe pan is hot.",
+        "analysisthe pan is hot. So we say: add oil.",
+        "commentarywe start. Add oil.",
     ],
 )
 def test_thinking_without_an_answer_is_cut(content: str) -> None:
@@ -175,4 +192,121 @@ def test_thinking_that_is_not_certain_is_unusable(content: str) -> None:
     ],
 )
 def test_text_about_thinking_stays_whole(content: str) -> None:
+    assert split_thinking(content) == (None, content, "", False)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "[REASONING]hm[/REASONING]\nAdd oil.",
+        "[Thinking]hm[/Thinking] Add oil.",
+        "{think}hm{/think}Add oil.",
+        "<start_of_thought>hm<end_of_thought>Add oil.",
+        "<思考>hm</思考>Add oil.",
+        "‹思考>hm‹/思考>Add oil.",
+        "«思考»hm«/思考»Add oil.",
+        "<Überlegung>hm</Überlegung>Add oil.",
+        "<denken>hm</denken>\nAdd oil.",
+        "【思考】hm【/思考】Add oil.",
+        "【思考】hm\n【回答】Add oil.",
+        "思考过程：hm\n\n回答：Add oil.",
+        "Gedankengang: hm\n\nAntwort: Add oil.",
+        "&#60;think&#62;hm&#60;/think&#62;Add oil.",
+        "&#x3C;think&#x3E;hm&#x3C;/think&#x3E;Add oil.",
+        "&amp;lt;think&amp;gt;hm&amp;lt;/think&amp;gt;Add oil.",
+        "\\u003cthink\\u003ehm\\u003c/think\\u003eAdd oil.",
+        "\\<think\\>hm\\</think\\>Add oil.",
+        "<\u200bthi\u2060nk>hm</\u200bthink>Add oil.",
+        "<ponder>hm</ponder>Add oil.",
+        "<brainstorm>hm</brainstorm>\nAdd oil.",
+        "<draft>hm</draft>\n<final>Add oil.</final>",
+        "<steps>hm</steps>\n<answer>Add oil.</answer>",
+        "<intent_analysis>hm</intent_analysis>\n<answer>Add oil.</answer>",
+        "<x:cot_reflect>hm</x:cot_reflect>Add oil.",
+        "<details><summary>Thinking</summary>hm</details>\nAdd oil.",
+        "<details>\n<summary>💭 Thought for 3 seconds</summary>\nhm\n</details>\nAdd oil.",
+        "*Thinking: hm*\n\nAdd oil.",
+        "(Reasoning: hm)\n\nAdd oil.",
+        "think\nhm\nanswer\nAdd oil.",
+        '{"reasoning": "hm", "answer": "Add oil."}',
+        '```json\n{"Chain_of_thought": "hm", "final_answer": "Add oil."}\n```',
+    ],
+)
+def test_thinking_in_other_forms_is_split(content: str) -> None:
+    split = split_thinking(content)
+    assert (split.thinking, split.text, split.problem) == ("hm", "Add oil.", "")
+
+
+def test_thinking_in_a_quote_is_split() -> None:
+    split = split_thinking("> **Reasoning**\n> The pan is hot.\n\nAdd oil.")
+    assert split.text == "Add oil."
+    assert "The pan is hot." in (split.thinking or "")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "Sure. <reasoning>The pan is hot.</reasoning> Add oil.",
+        "<musings>The pan is hot.</musings>\nAdd oil.",
+        "[Inner voice]The pan is hot.[/Inner voice]\nAdd oil.",
+        "<mode>auto</mode>Add oil.",
+        "Add oil.\n<details><summary>Reasoning</summary>hm</details>",
+        "_Thinking..._ The pan is hot.\n\n---\nAdd oil.",
+        "思考过程：锅很热。",
+        "**Thinking:** The pan is hot.\n\nAdd oil.",
+        "(thinking) The pan is hot.\n\nAdd oil.",
+        "# Thinking\nThe pan is hot.\n\n---\n\nAdd oil.",
+        "Sure. <musing>The pan is hot.</musing> Add oil.",
+        "Sure.\n<musing>The pan is hot.</musing>\nAdd oil.",
+        "I need to see what the user wants. Hmm. A pan.\n\nAdd oil.",
+        "think\nThe pan is hot.\n\nAdd oil.",
+        "Okay, so the user is asking about pans. Wait, which pan?\n\nAdd oil.",
+        "Hmm, the user wants oil.\n\nAdd oil.",
+        "Alright. This person asking is new. The user seems tired.\nI should be brief.\nAdd oil.",
+        "The user wants to cook. I should mention oil.\n\nAdd oil.",
+        "We need to answer about pans. The policy says: be brief.\n\nAdd oil.",
+        "Let me analyze this request.\nThe pan is hot.\n\n**Final answer:**\nAdd oil.",
+        "嗯，用户问的是锅。\n\n加油。",
+        "Okay, der Nutzer fragt nach Öl.\n\nNimm Öl.",
+        '{"thinking": "hm", "answer": {"oil": 1}}',
+    ],
+)
+def test_start_that_may_be_thinking_is_unusable(content: str) -> None:
+    assert split_thinking(content).problem
+
+
+def test_object_of_a_schema_stays_whole() -> None:
+    content = '{"reasoning": "hm", "answer": "Add oil."}'
+    assert split_thinking(content, is_object=True) == (None, content, "", False)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "<note><to>Ana</to><body>Add oil.</body></note>\nThis note has two parts.",
+        "<p>Add oil.</p>\nStir.",
+        "<question>Which fat?</question>\n<answer>Oil.</answer>",
+        "<step>Add oil.</step>\n<step>Stir.</step>",
+        "[b]Oil[/b] is a fat.",
+        "Escape it as `&lt;think&gt;` or as `\\<think\\>`.",
+        "书名《思考》，作者不明。",
+        "Write {reasoning} where the text goes, and [thought] for a note.",
+        "> Thoughts are free.\n\nThis is an old song.",
+        "> Reasoning about food\nis a book.",
+        "First, the user needs an account. The user then picks a pan.",
+        "The user is the person who cooks. Ask them first.",
+        "Okay, here is a plan. The user guide says more.",
+        "We need to talk about oil. It is hot.",
+        "Let me see: oil, salt, and a pan.",
+        '{"plan": "soup", "message": "Add oil."}',
+        '{"oil": 1, "salt": 2}',
+        "<details><summary>More about oil</summary>Salt.</details>\nStir.",
+        "*Thinking* is hard, *cooking* is not.",
+        "推理：锅很热，油会冒烟。",
+        "Thinking of oil, add some.",
+        "An example: <reasoning>hot</reasoning> is a tag.",
+        "<email>Dear Ana, add oil.</email>\nSend it today.",
+    ],
+)
+def test_ordinary_text_in_such_forms_stays_whole(content: str) -> None:
     assert split_thinking(content) == (None, content, "", False)

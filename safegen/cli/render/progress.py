@@ -116,7 +116,11 @@ class ProgressView(NamedTuple):
     def detail_parts(self) -> list[str]:
         """Format failures, requests, tokens and acceptance."""
         is_validated = self.done and self.stage == "drafting"
-        accepted = [f"{format_share(self.accepted, self.done)} accepted"] if is_validated else []
+        accepted = (
+            [f"{format_share(self.accepted, self.done)} of candidates accepted"]
+            if is_validated
+            else []
+        )
         return [
             *self._wait_parts(),
             f"{format_number(self.failed)} failed",

@@ -43,25 +43,25 @@ if TYPE_CHECKING:
     from safegen.dataset.yields import ValueYield
     from safegen.pipeline.api import Run
 
+RETRY = "safegen retry {folder}"
 REMEDY_BY_REASON = {
-    "refused": "retry with `safegen retry`",
-    "empty": "retry with `safegen retry`",
-    "filtered": "retry with `safegen retry`",
-    "blocked": "retry with `safegen retry`",
-    "malformed": "retry with `safegen retry`",
-    "truncated": "raise `max_tokens`, `generate --replan`; or retry",
+    "refused": RETRY,
+    "empty": RETRY,
+    "filtered": RETRY,
+    "blocked": RETRY,
+    "malformed": RETRY,
+    "truncated": "raise `max_tokens`, then: safegen generate RECIPE -o {folder} --replan",
     "unavailable": RERUN_HINT,
     "unfinished": RERUN_HINT,
-    "not_validated": "run again without `--until`",
-    "duplicate_prompt": "nothing: an equal prompt is kept",
-    "duplicate_response": "nothing: an equal answer is kept",
-    "near_duplicate": "nothing: a similar prompt is kept",
-    "incomplete_set": "nothing: a near-duplicate set",
-    "lexical_artifact": "nothing: its words reveal the intent",
-    "withheld": "nothing: unsafe text is not kept",
-    "unscored": "a validator could not decide",
-    "small_policy_effect": "nothing, or lower `policy_effect.least`",
-    "unknown_policy_effect": "`safegen status` shows failed requests",
+    "not_validated": "run the same command without `--until`",
+    "duplicate_prompt": "nothing to do: an equal prompt is kept",
+    "duplicate_response": "nothing to do: an equal answer is kept",
+    "near_duplicate": "nothing to do: a similar prompt is kept",
+    "incomplete_set": "nothing to do: near-duplicates took all prompts of an intent",
+    "lexical_artifact": "nothing to do: its words reveal the intent",
+    "withheld": "nothing to do: unsafe text is not kept",
+    "small_policy_effect": "nothing to do, or: safegen build {folder} --set policy_effect.least=0",
+    "unknown_policy_effect": "failed requests and their remedy: safegen status {folder}",
 }
 """The remedy for a reason; all other reasons are names of validators."""
 RULES_ONLY_TEXT = "accepted by form: rule-based checks only; not reviewed by a model or a person"
@@ -70,6 +70,7 @@ MAX_EFFECT_LEAVES = 5
 """Leaves whose policy effect a screen lists."""
 MAX_LOW_YIELDS = 8
 """Low yields that the closing screen lists."""
+SHOW = "safegen show {folder} --reason {reason}"
 UNCHECKED_TEXT = (
     "not checked at all: the recipe requires no validator, so every answer was accepted"
 )
@@ -95,6 +96,8 @@ def print_summary(
         print_out(out, "", *_tables(run.report))
     if run.report.rejected or run.report.excluded:
         print_out(out, "", _loss_table(run.report))
+        remedies = list(_iter_remedies(run, run.report))
+        print_out(out, "", Text("What to do", "bold"), make_fact_table(remedies, width=9))
     print_out(out, "", make_fact_table(_iter_facts(run, run.report, losses), width=9), "")
     print_out(
         out,
@@ -105,13 +108,20 @@ def print_summary(
 
 
 def _print_stopped(out: Console, run: Run, until: Until | None) -> None:
-    work = (
-        f"{format_plural(run.shards_done, 'shard')} done" if run.shards_done else "no shard was due"
-    )
-    print_out(out, make_text(f"stopped after {until}: {work}; see {run.folder.root}"))
+    print_out(out, make_text(f"{_stopped_text(run, until)}; see {run.folder.root}"))
     if import_facts := list(_iter_import_facts(run)):
         print_out(out, make_fact_table(import_facts, width=9))
     print_out(out, make_text("next: run the same command without --until to resume"))
+
+
+def _stopped_text(run: Run, until: Until | None) -> str:
+    if until == "expand":
+        plans = run.plans
+        prompts = format_plural(plans.scenarios, "prompt")
+        return f"stopped after the plan: {prompts} in {format_plural(plans.shards, 'shard')}"
+    done = format_plural(run.shards_done, "shard")
+    work = f"{done} done" if run.shards_done else "every shard was done before"
+    return f"stopped after {until}: {work}"
 
 
 def _headline(run: Run, report: BuildReport, *, idle: bool) -> Text:
@@ -155,13 +165,9 @@ def _count(value: int, style: str = "") -> Text:
 
 
 def _loss_table(report: BuildReport) -> Table:
-    table = make_grid(
-        "reason", "result", "drafts", "share", "not kept", "what to do", right=(2, 3, 4)
-    )
-    reasons = {**report.rejected, **report.excluded}
-    for reason in sorted(reasons, key=lambda r: (-report.rejected.get(r, 0), r)):
+    table = make_grid("reason", "result", "drafts", "share", "not kept", right=(2, 3, 4))
+    for reason in _list_reasons(report):
         drafts, prompts = report.rejected.get(reason, 0), report.excluded.get(reason, 0)
-        hint = REMEDY_BY_REASON.get(reason, f"see `show --reason {reason}`")
         of_drafts = format_share(drafts, report.drafts) if drafts else "–"
         table.add_row(
             "",
@@ -170,18 +176,32 @@ def _loss_table(report: BuildReport) -> Table:
             _count(drafts),
             of_drafts,
             _count(prompts, "yellow"),
-            make_text(hint),
         )
     return table
+
+
+def _list_reasons(report: BuildReport) -> list[str]:
+    reasons = {**report.rejected, **report.excluded}
+    return sorted(reasons, key=lambda r: (-report.rejected.get(r, 0), r))
+
+
+def _iter_remedies(run: Run, report: BuildReport) -> Iterator[tuple[str, RenderableType]]:
+    folder = shlex.quote(str(run.output))
+    # A table of five columns leaves no room for a whole command.
+    for reason in _list_reasons(report):
+        remedy = REMEDY_BY_REASON.get(reason, SHOW)
+        yield reason, make_text(remedy.format(folder=folder, reason=reason))
 
 
 def _iter_facts(
     run: Run, report: BuildReport, losses: LossCounts
 ) -> Iterator[tuple[str, RenderableType]]:
     accepted = format_share(report.drafts_accepted, report.drafts)
+    unit = "drafts and revisions" if run.recipe.revise else "drafts"
     yield (
         "drafts",
-        f"{format_number(report.drafts)} requested, {format_number(report.drafts_accepted)} accepted ({accepted})",
+        f"{format_number(report.drafts)} {unit} requested,"
+        f" {format_number(report.drafts_accepted)} accepted ({accepted})",
     )
     # The grade names the teacher that drafted: a function may have replaced the recipe's drafter.
     is_demo = bool(report.by_grade.get("demo"))

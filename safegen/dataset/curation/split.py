@@ -18,7 +18,7 @@ def split_of(goal_id: str, *, test: float) -> SplitName:
         goal_id: the goal, as declared by name.
         test: share of goals in `test`, from 0 to below 1. A larger share keeps what was in `test`.
     """
-    # A fraction of the id and no draw, so that new goals move no old one.
+    # A hash of the id instead of a random draw, so that new goals do not move old ones.
     return "test" if hash_fraction("split", goal_id) < test else "train"
 
 

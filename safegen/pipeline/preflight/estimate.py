@@ -331,7 +331,10 @@ class _CharCounter:
         self._render = make_system_renderer(inputs.draft_prompt, policies)
         self._tiers = inputs.tiers
         plan_ = inputs.recipe.plan
-        self._styles = Counter(choose_style(plan_.styles, i) for i in range(plan_.candidates))
+        drafters = len(inputs.recipe.teachers.drafter)
+        self._styles = Counter(
+            choose_style(plan_.styles, i, drafters=drafters) for i in range(plan_.candidates)
+        )
         self._seen: dict[object, int] = {}
         judge_prompt = load_judge_prompt() if inputs.recipe.judges.panel else None
         self._render_rubric = judge_prompt and make_rubric_renderer(judge_prompt, policies)

@@ -37,19 +37,23 @@ class _LineReader:
         self._waiting: list[str] = []
         self.is_at_end = False
         self.number = 0
+        self.row: list[str] = []
+        """The lines of the current row; the caller clears them before a row."""
 
     def __iter__(self) -> _LineReader:
         return self
 
     def __next__(self) -> str:
         if self._waiting:
-            return self._waiting.pop()
+            self.row.append(self._waiting.pop())
+            return self.row[-1]
         try:
             line = next(self._lines)
         except StopIteration:
             self.is_at_end = True
             raise
         self.number = line.number
+        self.row.append(line.text)
         return line.text
 
     def put_back(self, text: str) -> None:
@@ -83,6 +87,7 @@ def read_csv(source: InputFile, *, before: int = 0) -> Iterator[RawRow | RowErro
         reader = csv.reader(lines, strict=True, delimiter=head.delimiter)
         number = before
         while True:
+            lines.row.clear()
             try:
                 cells = next(reader)
             except StopIteration:
@@ -92,6 +97,8 @@ def read_csv(source: InputFile, *, before: int = 0) -> Iterator[RawRow | RowErro
                 place = f"{source.path}:{lines.number}: row {number}"
                 problem = _describe_csv_error(e)
                 # After an open quote or in an endless cell, the ends of rows are unknown.
+                if (opened := _find_open_quote(lines.row, head.delimiter)) is not None:
+                    raise _make_open_quote_error(source, lines, opened) from e
                 if lines.is_at_end or is_too_large(e):
                     raise ConfigError(f"{source.path}:{lines.number}: {problem}") from e
                 yield RowError(f"{place} is {problem}", code="invalid_csv", row=number)
@@ -99,7 +106,49 @@ def read_csv(source: InputFile, *, before: int = 0) -> Iterator[RawRow | RowErro
             if cells:  # else a blank line
                 number += 1
                 place = f"{source.path}:{lines.number}: row {number}"
+                if _has_joined_rows(lines.row, cells, head):
+                    opened = _find_open_quote(lines.row, head.delimiter) or 0
+                    raise _make_open_quote_error(source, lines, opened)
                 yield _to_row(RawRow(number, place, {}), cells, head)
+
+
+def _find_open_quote(row: Sequence[str], delimiter: str) -> int | None:
+    """Return the index of the line with the last quote that is open at the end of its line."""
+    open_at: int | None = None
+    opened = 0
+    is_open = False
+    for number, line in enumerate(row):
+        before = delimiter
+        for char in line:
+            if char == '"' and is_open:
+                is_open = False
+            elif char == '"' and before in (delimiter, '"'):
+                is_open = True
+                # A doubled quote goes on with the same cell.
+                opened = opened if before == '"' else number
+            elif char == '"':
+                # A stray quote opens no cell.
+                char = ""
+            before = char
+        if is_open:
+            open_at = opened
+    return open_at
+
+
+def _has_joined_rows(row: Sequence[str], cells: Sequence[str], head: _Head) -> bool:
+    """Check for a row with a wrong number of cells of which a line within a cell is a row itself."""
+    size = len(head.columns)
+    if len(cells) == size or size == 1:
+        return False
+    return any(line.count(head.delimiter) == size - 1 for line in row[1:-1])
+
+
+def _make_open_quote_error(source: InputFile, lines: _LineReader, opened: int) -> ConfigError:
+    line = lines.number - len(lines.row) + 1 + opened
+    return ConfigError(
+        f"{source.path}:{line}: not valid CSV: a quote opens here and its row has no clear end (read to"
+        f" line {lines.number}); close it, and write a quote within a quoted cell twice"
+    )
 
 
 def _to_row(row: RawRow, cells: Sequence[str], head: _Head) -> RawRow | RowError:

@@ -15,7 +15,7 @@ from safegen.core.types import (
     Profile,
     Scenario,
 )
-from safegen.policy.decide import expect_of
+from safegen.policy.decide import compute_scenario_expectation
 from safegen.scenarios.context import EMPTY_KNOWLEDGE, PlanningContext, history_attributes
 from safegen.scenarios.system_turns import choose_system_turn
 from safegen.scenarios.user_prompts.age_signals import age_conflicts
@@ -102,7 +102,7 @@ def _plan_scenario(
         source="imported",
         source_licence=row.licence,
     )
-    expectation = expect_of(context.policy_by_harm[labels.harm], harm, scenario)
+    expectation = compute_scenario_expectation(context.policy_by_harm[labels.harm], harm, scenario)
     return PlannedScenario(scenario, expectation, EMPTY_KNOWLEDGE)
 
 

@@ -62,7 +62,7 @@ def test_rates_restart_with_each_stage() -> None:
         answer(progress, meter, 1)
         time.now += 10
         line = line_of(counters)
-    assert line.endswith("50% accepted, 0:20 left")
+    assert line.endswith("50% of candidates accepted, 0:20 left")
 
 
 def test_pipe_gets_an_opening_line_for_each_stage() -> None:
@@ -102,7 +102,7 @@ def test_full_line_has_all_counters() -> None:
     time.now += 18
     assert line_of(counters) == (
         "250/1,000 drafts (25%), 1/4 shards, 3 failed, 1 in flight, 503 requests/min,"
-        " 25.0k tokens, 50% accepted, 1:30 left"
+        " 25.0k tokens, 50% of candidates accepted, 1:30 left"
     )
 
 

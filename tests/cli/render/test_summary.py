@@ -108,6 +108,28 @@ def test_tables_fit_eighty_columns() -> None:
     assert [line for line in tables if len(line) <= 80 and line not in lines] == []
 
 
+def test_each_reason_names_a_whole_command() -> None:
+    rejected = dict.fromkeys(("refusal_form", "filtered", "truncated", "unscored", "withheld"), 3)
+    run = make_run(output=Path("my data"), rejected=rejected, excluded={"near_duplicate": 2})
+    lines = [" ".join(line.split()) for line in screen(run, {}, width=120)]
+    assert lines[lines.index("What to do") + 1 :][:6] == [
+        "filtered safegen retry 'my data'",
+        "refusal_form safegen show 'my data' --reason refusal_form",
+        "truncated raise `max_tokens`, then: safegen generate RECIPE -o 'my data' --replan",
+        "unscored safegen show 'my data' --reason unscored",
+        "withheld nothing to do: unsafe text is not kept",
+        "near_duplicate nothing to do: a similar prompt is kept",
+    ]
+
+
+@pytest.mark.parametrize(("revise", "unit"), [(0, "drafts"), (1, "drafts and revisions")])
+def test_accepted_share_names_its_unit(revise: int, unit: str) -> None:
+    recipe = Recipe.model_validate({"name": "kitchen", "revise": revise})
+    lines = screen(replace(make_run(), recipe=recipe), {})
+    text = f"drafts 3,702 {unit} requested, 1,800 accepted (49%)"
+    assert text in [" ".join(line.split()) for line in lines]
+
+
 def test_demo_rows_are_marked() -> None:
     result = " ".join(" ".join(screen(make_run(by_grade={"demo": 1_191}), {})).split())
     assert "all rows are a demo: written by the embedded teacher" in result

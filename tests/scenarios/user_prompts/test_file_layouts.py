@@ -272,6 +272,35 @@ def test_open_quote_is_never_skipped(tmp_path: Path) -> None:
         read_all(open_prompts(path, licence="MIT", skip_unreadable=True))
 
 
+@pytest.mark.parametrize(
+    ("rows", "line"),
+    [
+        ('"How is a till read?,1\nWhat is a till?,2\nWhy is it "open",3\nd,4\n', 2),
+        ('a,1\n"two\nlines",2\n"c,3\nd "e",4\nf,5\n', 5),
+        ('a,1\n"b,2\nc,3\n"d",4\n', 3),
+        ('a,1\n"b"c,"2\nd,3\n', 3),
+        ('a,1\n"b,2\nc,3\nd",4,e\nf,5\n', 3),
+        ('a,1\nb,"2\nc,3\n', 3),
+    ],
+    ids=["stray", "after lines", "next quote", "same line", "cells", "end of file"],
+)
+def test_quote_that_joins_rows_is_an_error(rows: str, line: int, tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("prompt,id\n" + rows)
+    with pytest.raises(ConfigError, match=rf"a\.csv:{line}: not valid CSV: a quote opens here"):
+        read_all(open_prompts(path, licence="MIT", skip_unreadable=True))
+
+
+@pytest.mark.parametrize(
+    "row", ['"b"c,2', '"b "c" d,2', '"b"c"",2', '"two\nlines, or so",2,3'], ids=range(4)
+)
+def test_damage_within_a_row_is_skipped(row: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text(f"prompt,id\na,1\n{row}\nd,3\n")
+    rows = read_all(open_prompts(path, licence="MIT", skip_unreadable=True))
+    assert [isinstance(r, UnreadableRow) for r in rows] == [False, True, False]
+
+
 def test_value_longer_than_a_chunk_is_read(tmp_path: Path) -> None:
     long = "word " * 20_000
     (tmp_path / "a.json").write_text(json.dumps([{"prompt": long}] * 3))

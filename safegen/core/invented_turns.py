@@ -1,0 +1,165 @@
+"""Further turns that a model invents after its answer, without the control tokens of its template."""
+
+from __future__ import annotations
+
+import re
+from itertools import pairwise
+from typing import NamedTuple
+
+# Roles on a line of their own. Alone, `User:` or a heading `## User` may belong to the answer, so a
+# turn of the assistant must follow.
+ROLE_LINE = re.compile(
+    r"^[ \t]*(?:\*\*|#{1,6}[ \t]*)?(?:(?P<user>Human|HUMAN|User|USER)|Assistant|ASSISTANT|(?P<ai>AI))"
+    r"(?:\*\*:|:\*\*|:)(?=\s|\Z)"
+    # Vicuna and Alpaca
+    r"|^[ \t]*#{1,6}[ \t]*(?:(?P<heading>Human|User|Instruction|Input(?=:))|Assistant|Response)"
+    r":?[ \t]*$",
+    re.MULTILINE,
+)
+# The role of the answer itself.
+LEADING_ROLE = re.compile(
+    r"\A\s*(?:(?:[Aa]ssistant|ASSISTANT|助手)\s?[:：]\s*|(?:assistant|model)[ \t]*\n\s*"
+    r"|\*\*Assistant(?::\*\*|\*\*:)\s*|#{1,6} ?(?:Assistant|Response):[ \t]*\n\s*)(?=\S)"
+)
+# Llama and Gemma without their tokens: "Add oil.user\n\nAnd salt?model\n\nYes."
+BARE_ROLE = re.compile(
+    r"(?:^|(?<=\S))(?:(?P<user>user|human)|assistant|model)[ \t]*$", re.MULTILINE
+)
+GLUED_ROLE = re.compile(
+    r"(?<=[.!?…)\"”*。！？])[ ]?(?P<role>user|human|assistant|model|system)(?=[ \t]*(?:\n[ \t]*\n|\Z))"
+)
+# "Add oil.\nassistant\nAdd salt."
+SECOND_ANSWER = re.compile(r"(?<=[.!?…])\n{1,3}assistant[ \t]*\n(?=\s{0,8}\S)")
+_USERS = (
+    r"Human|HUMAN|human|User|USER|user|Assistant|Benutzer|Nutzer|Utilisateur|Usuari[oa]|Utente|Usuário|Пользователь|用户|使用者"
+    r"|人类|ユーザー|사용자"
+)
+# A turn that nothing answers.
+LONE_TURN = re.compile(
+    rf"^[ \t]*(?:\*\*|(?P<hashes>#{{1,6}})[ \t]*)?(?:(?:{_USERS})(?:\*\*[ ]?[:：]|[ ]?[:：](?:\*\*)?)"
+    r"|(?P<task>(?<=#)[ \t]?Instruction:)|(?P<tag><(?:user|human)>)"
+    r"|(?P<question>(?:Q|Question|问|問)(?:\*\*[:：]|[:：](?:\*\*)?)))",
+    re.MULTILINE,
+)
+# `Pan: …` in a list of explained words
+LABEL_LINE = re.compile(
+    r"^[ \t]*(?:[-*+] |\d{1,3}[.)] )?(?:\*\*)?(?P<label>[^\W\d][\w '-]{0,30})(?:\*\*)?[ ]?[:：]",
+    re.MULTILINE,
+)
+USER_LABEL = re.compile(rf"(?:{_USERS})\Z")
+QUESTIONS = re.compile(
+    r"FAQ|Q ?& ?A|question|asked|example|quiz|flash ?card|Frage|问答|问题", re.IGNORECASE
+)
+INTRODUCTION = re.compile(
+    r"\b(?:dialogues?|dialogs?|conversations?|transcripts?|chat|examples?|sample|script|role-?play|exchange)\b",
+    re.IGNORECASE,
+)
+ENDS = tuple('.!?…。！？"”)*`>')
+_NAMES = re.compile(
+    rf"{_USERS}|user|human|Instruction|Input|Response|ssistant|SSISTANT|助手|model|system|^[ \t]*(?:\*\*)?(?:Q|问|問)",
+    re.MULTILINE,
+)
+
+
+class CutTurns(NamedTuple):
+    """A text without invented turns."""
+
+    text: str
+    doubt: str = ""
+    """The start of what may be an invented turn or a part of the answer."""
+
+
+def cut_invented_turns(text: str) -> CutTurns:
+    r"""Cut the role before an answer and the turns after it.
+
+    Example:
+        >>> cut_invented_turns("Assistant: Add oil.\n\nHuman: And salt?").text
+        'Add oil.'
+    """
+    if not _NAMES.search(text):
+        return CutTurns(text)
+    text = LEADING_ROLE.sub("", text, count=1)
+    text = _cut_answered(text)
+    text, doubt = _cut_glued(_cut_second_answer(_cut_bare(text)))
+    return CutTurns(text, doubt) if doubt else _cut_lone(text)
+
+
+def _cut_answered(text: str) -> str:
+    lines = list(ROLE_LINE.finditer(text))
+    for turn, following in pairwise(lines):
+        # "Human: slow. AI: fast." may compare the two.
+        is_answer = not following["ai"] or "?" in text[turn.end() : following.start()]
+        if _is_user(turn) and not _is_user(following) and is_answer:
+            before = text[: turn.start()].rstrip()
+            return before if before and not _is_example(before) else text
+    return text
+
+
+def _cut_bare(text: str) -> str:
+    for turn, following in pairwise(BARE_ROLE.finditer(text)):
+        body = text[turn.end() : following.start()].strip()
+        # A list of the roles has nothing between them.
+        if turn["user"] and not following["user"] and body:
+            before = text[: turn.start()].rstrip()
+            is_turn = before.endswith(ENDS) or (body.endswith(ENDS) and len(body.split()) > 1)
+            return before if before and is_turn and not _is_example(before) else text
+    return text
+
+
+def _cut_second_answer(text: str) -> str:
+    second = SECOND_ANSWER.search(text)
+    if second is None or _is_example(text[: second.start()].rstrip()):
+        return text
+    return text[: second.start()].rstrip()
+
+
+def _cut_glued(text: str) -> CutTurns:
+    for role in GLUED_ROLE.finditer(text):
+        line = text[text.rfind("\n", 0, role.start()) + 1 : role.start()]
+        if len(line.split()) > 2 and not _is_example(text[: role.start()]):
+            # "It is in request.user" is code.
+            is_sure = role["role"] == "assistant"
+            return CutTurns(text[: role.start()]) if is_sure else CutTurns(text, role["role"])
+    return CutTurns(text)
+
+
+def _cut_lone(text: str) -> CutTurns:
+    turn = LONE_TURN.search(text)
+    before = text[: turn.start()].rstrip() if turn else ""
+    if turn is None or not before or _is_example(before) or _is_part(turn, before):
+        return CutTurns(text)
+    if turn["question"]:
+        return CutTurns(text, turn[0].strip())
+    is_asked = turn["hashes"] or "?" in text[turn.end() :] or "？" in text[turn.end() :]
+    if is_asked and before.endswith(ENDS):
+        return CutTurns(before)
+    return CutTurns(text, turn[0].strip() if is_asked or before.endswith(ENDS) else "")
+
+
+def _is_part(turn: re.Match[str], before: str) -> bool:
+    """Check if a line that looks as a turn is one of several parts of an answer."""
+    text = turn.string
+    if turn["hashes"]:
+        same = re.compile(rf"^{turn['hashes']}[ \t]*(?!{_USERS}|Instruction)[^#\s]", re.MULTILINE)
+        return same.search(text) is not None
+    if turn["tag"]:
+        return "<" in before or "</" not in text[turn.end() :]
+    if turn["question"]:
+        return not before.endswith(ENDS) or QUESTIONS.search(before) is not None
+    paragraph = before[before.rfind("\n\n") + 1 :].lstrip()
+    if LABEL_LINE.match(paragraph):
+        return True
+    after = LABEL_LINE.finditer(text, turn.end())
+    return any(not USER_LABEL.match(label["label"].strip()) for label in after)
+
+
+def _is_example(before: str) -> bool:
+    """Check if a code fence, a heading, a colon or a word introduces a dialogue."""
+    line = before[before.rfind("\n") + 1 :].strip()
+    is_heading = line.startswith("#") or (line.startswith("**") and line.endswith("**"))
+    is_introduced = line.endswith((":", "：")) or INTRODUCTION.search(line) is not None
+    return is_heading or is_introduced or before.count("```") % 2 == 1
+
+
+def _is_user(line: re.Match[str]) -> bool:
+    return bool(line["user"] or line["heading"])
