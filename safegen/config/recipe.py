@@ -186,8 +186,10 @@ class EffectSettings(FrozenModel):
 
 
 def _expand_switch(value: object) -> object:
-    # `true` means the defaults.
-    return ({} if value else None) if isinstance(value, bool) else value
+    # `true` means the defaults; an override gives it as text.
+    if isinstance(value, str | bool):
+        return {"true": {}, "false": None}.get(str(value).lower(), value)
+    return value
 
 
 class Recipe(FrozenModel):
