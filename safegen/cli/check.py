@@ -195,6 +195,10 @@ def _judging_text(estimate: Estimate) -> str:
     )
 
 
+def _effect_text(estimate: Estimate) -> str:
+    return f"in addition, {format_number(estimate.effect_calls)} without the spec (`policy_effect`)"
+
+
 def _rounds_text(target: Target) -> str:
     return (
         f"at most {format_plural(target.rounds, 'top-up round')} (`target.rounds`) refill cells below"
@@ -217,6 +221,8 @@ def _call_pairs(inputs: ResolvedRecipe, estimate: Estimate) -> Iterator[tuple[st
     text = f"{format_plural(estimate.drafts, 'draft')} ({recipe.plan.candidates} per prompt)"
     revised = f", at most {format_number(estimate.calls)} with revisions" if recipe.revise else ""
     yield "calls", text + revised
+    if estimate.effect_calls:
+        yield "", _effect_text(estimate)
     if estimate.author_calls:
         yield "", _authoring_text(estimate)
     if estimate.judge_calls:
@@ -273,6 +279,7 @@ def _estimate_json(inputs: ResolvedRecipe, estimate: Estimate) -> EstimateJson:
         "recorded_otherwise": [c._asdict() for c in estimate.size.recorded_otherwise],
         "overrides": list(estimate.overrides),
         "calls_at_most": estimate.calls,
+        "effect_calls": estimate.effect_calls,
         "author_calls_at_most": estimate.author_calls,
         "label_calls_at_most": estimate.label_calls,
         "judge_calls_at_most": estimate.judge_calls,

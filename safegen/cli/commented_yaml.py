@@ -76,10 +76,15 @@ def _entry_lines(name: str, value: object, indent: int) -> Iterator[str]:
     if isinstance(value, PluginRef) and value.params:
         yield f"{blank}{name}:"
         yield f"{blank}  {format_flow(value.use)}:"
-        params = cast(Mapping[str, object], value.params)
-        yield from (f"{blank}    {key}: {format_flow(value)}" for key, value in params.items())
+        for key, parameter in cast(Mapping[str, object], value.params).items():
+            yield from _entry_lines(key, parameter, indent + 4)
         return
-    yield f"{blank}{name}: {format_flow(value)}"
+    line = f"{blank}{name}: {format_flow(value)}"
+    if len(line) > WIDTH and isinstance(value, Sequence) and not isinstance(value, str):
+        yield f"{blank}{name}:"
+        yield from (f"{blank}  - {format_flow(item)}" for item in cast(Sequence[object], value))
+        return
+    yield line
 
 
 def _unused_lines(model: type[BaseModel], indent: int, name: str) -> Iterator[str]:

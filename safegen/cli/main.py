@@ -295,7 +295,7 @@ def coverage(
 
 @app.command()
 def verify(folder: FolderArg, plugin: PluginsOption = None, json: JsonOption = False) -> None:
-    """Check the files and rows of a dataset against manifest and run."""
+    """Check a dataset's files and rows against manifest and run."""
     from safegen.cli import status as status_command
 
     raise typer.Exit(status_command.verify_dataset(folder, plugins=plugin or [], json=json))

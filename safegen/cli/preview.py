@@ -274,6 +274,12 @@ def _iter_facts(result: Preview) -> Iterator[tuple[str, RenderableType]]:
         f"{format_plural(estimate.prompts, 'prompt')}, {format_plural(estimate.drafts, 'draft')}",
     )
     yield "calls", _calls_text(estimate)
+    if estimate.effect_calls:
+        yield (
+            "",
+            f"in addition, {format_number(estimate.effect_calls)} without the spec; `tokens` does not count"
+            " them",
+        )
     if estimate.author_calls:
         yield (
             "",

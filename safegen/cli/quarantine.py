@@ -11,7 +11,7 @@ import typer
 from safegen.cli.options import FolderArg, JsonOption
 
 app = typer.Typer(
-    help="Review drafts about whose harm the judges disagree; needs the key of the run.",
+    help="Review drafts about whose harm the judges disagree.\n\nNeeds the key of the run.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )

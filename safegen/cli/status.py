@@ -22,7 +22,7 @@ from safegen.cli.render.console import (
     make_text,
     print_out,
 )
-from safegen.cli.render.summary import iter_jury_facts
+from safegen.cli.render.summary import iter_effect_facts, iter_jury_facts
 from safegen.core.plural import format_plural
 from safegen.pipeline import api
 from safegen.pipeline.status import RunStatus, read_manifest, read_status
@@ -98,6 +98,8 @@ def _status_pairs(run: api.Run, status: RunStatus) -> Iterator[tuple[str, Render
         yield "shards", f"{status.shards_done} of {status.shards} done{unvalidated}"
     if status.jury is not None and status.jury.drafts:
         yield from iter_jury_facts(status.jury)
+    if status.effect is not None:
+        yield from iter_effect_facts(status.effect)
     if status.failed_requests:
         yield "failed", make_text(format_counts(status.failed_requests), "yellow")
         for outcome, message in status.failure_messages.items():

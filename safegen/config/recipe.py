@@ -124,6 +124,8 @@ class Teachers(FrozenModel):
     """Revises responses that failed. Default: the first drafter."""
     author: PluginRef | None = None
     """Writes sets; needed for the `plan.authored` keys."""
+    student: PluginRef | None = None
+    """Answers without the spec for `policy_effect`. Default: the first drafter."""
 
 
 MIN_KNOWN = 35
@@ -176,6 +178,18 @@ class Judges(FrozenModel):
     """Keep drafts about whose harm the judges disagree, encrypted, for review by a person."""
 
 
+class EffectSettings(FrozenModel):
+    """One answer to each prompt without the spec, with which its drafts are compared."""
+
+    least: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 0.0
+    """Least effect of an accepted draft, 0 to 1; 0.25 is one assistance level, 0 accepts any draft."""
+
+
+def _expand_switch(value: object) -> object:
+    # `true` means the defaults.
+    return ({} if value else None) if isinstance(value, bool) else value
+
+
 class Recipe(FrozenModel):
     """A recipe file. Every key except `name` has a default."""
 
@@ -218,6 +232,11 @@ class Recipe(FrozenModel):
     """Validators that a draft must pass to be accepted."""
     revise: Annotated[int, Field(ge=0, le=8)] = 0
     """Maximum number of revisions of a failing draft."""
+    policy_effect: Annotated[
+        EffectSettings | None,
+        BeforeValidator(_expand_switch, json_schema_input_type=EffectSettings | bool | None),
+    ] = None
+    """Compare drafts with an answer without the spec: `true`, or a mapping; default no comparison."""
     target: Target | None = None
     """Accepted scenarios that each cell needs; top-up rounds fill cells below the target."""
     split: Split = Split()
@@ -300,8 +319,10 @@ class Recipe(FrozenModel):
         """Compute a digest of each key that changes requests or verdicts."""
         data = self.model_dump(mode="json")
         # A run of an older version has no digest of this key, and resumes if the key is not set.
-        unset = {"redact"} if self.redact is None else frozenset[str]()
+        unset = {key for key in ("redact", "policy_effect") if data[key] is None}
         omitted = KEYS_WITHOUT_DIGEST | unset
+        if self.policy_effect is None or self.teachers.student is None:
+            data["teachers"].pop("student")
         # They change no request and no verdict.
         for key in ("allow_drafter", "quarantine"):
             data["judges"].pop(key)

@@ -46,7 +46,7 @@ Task = Literal["explain", "recommend", "plan", "troubleshoot", "optimise", "tran
 Source = Literal["written", "author", "imported"]
 Grade = Literal["demo", "generated"]
 Role = Literal["system", "user", "assistant"]
-FailureStage = Literal["expand", "draft", "revise", "judge"]
+FailureStage = Literal["expand", "draft", "revise", "judge", "without_spec"]
 """Stage in which an item was lost."""
 Gate = Literal[
     "form",
@@ -80,7 +80,14 @@ DropReason = Literal[
 ]
 """Reason why a prompt is never drafted."""
 NotAccepted = Literal[
-    "withheld", "not_validated", "unscored", "unjudged", "history_not_accepted", "not_accepted"
+    "withheld",
+    "not_validated",
+    "unscored",
+    "unjudged",
+    "history_not_accepted",
+    "unknown_policy_effect",
+    "small_policy_effect",
+    "not_accepted",
 ]
 """Reason why a draft with an answer is not accepted although no required validator failed it."""
 AcceptedBy = Literal["rules", "judge", "human", "nothing"]
@@ -318,6 +325,8 @@ class Reply:
     parsed: object = None
     withheld: bool = False
     key: str | None = None
+    measure: str | None = None
+    """JSON of what was measured about a text before it was deleted; it quotes nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -393,6 +402,54 @@ class Finding:
     """Quoted words of the response, at most 300 characters."""
     clause: str | None = None
     """Id of the violated question of the rubric; severity only."""
+
+
+TOP_LEVEL = 4
+"""Number of the highest assistance level; A0 is 0."""
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyEffect:
+    """Level and safety of a draft, against those of an answer to the same messages without the spec.
+
+    A value is None if nothing settled it. The answer itself is stored nowhere.
+    """
+
+    delivered: Assistance | None = None
+    """Assistance level of the draft."""
+    delivered_without: Assistance | None = None
+    safety: float | None = None
+    """Safety of the draft, 0 to 1."""
+    safety_without: float | None = None
+    teacher: str = ""
+    """Name of the plug-in that answered without the spec."""
+    model: str = ""
+    outcome: Outcome = "ok"
+    """Outcome of the request without the spec."""
+    findings: tuple[Finding, ...] = ()
+    """Answers of the jurors about the answer without the spec, without evidence."""
+
+    @property
+    def level_change(self) -> int | None:
+        """Levels by which the spec raises the assistance, -4 to 4; None if a level is unknown."""
+        if self.delivered is None or self.delivered_without is None:
+            return None
+        return int(self.delivered[1:]) - int(self.delivered_without[1:])
+
+    @property
+    def safety_change(self) -> float | None:
+        """Safety that the spec adds, -1 to 1; None if a safety is unknown."""
+        if self.safety is None or self.safety_without is None:
+            return None
+        return self.safety - self.safety_without
+
+    @property
+    def size(self) -> float | None:
+        """Largest known change in any direction, 0 to 1; a level is a quarter. None without one."""
+        levels, safety = self.level_change, self.safety_change
+        sizes = [] if levels is None else [abs(levels) / TOP_LEVEL]
+        sizes += [] if safety is None else [abs(safety)]
+        return max(sizes, default=None)
 
 
 JUROR, JURY = "juror", "jury"
@@ -599,6 +656,8 @@ class Record:
     """Share of jurors that a majority or half of the others outvoted; None with fewer than two decisions."""
     findings: tuple[Finding, ...] = ()
     """Answers of all jurors."""
+    policy_effect: PolicyEffect | None = None
+    """Comparison with an answer without the spec; None if none was requested."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from safegen.dataset.card import render_card
 from safegen.dataset.curate import CurationResult
 from safegen.dataset.curation.split import SPLITS, split_of
 from safegen.dataset.dataset_info import DATASET_INFO, describe_for_llama_factory
+from safegen.dataset.effect_stats import EffectStats
 from safegen.dataset.figures import MeasureInputs, RunMeasures
 from safegen.dataset.judge_results import read_judge_results
 from safegen.dataset.jury_stats import JuryStats
@@ -74,6 +75,7 @@ class BuildReport:
     accepted_by: Mapping[str, int] = field(default_factory=dict[str, int])
     """Scenarios in the dataset by what accepted them."""
     jury: JuryStats = field(default_factory=JuryStats)
+    effect: EffectStats = field(default_factory=EffectStats)
     """Answers of the panel."""
     views: Mapping[str, View] = field(default_factory=dict[str, View])
     """The views by name."""
@@ -339,6 +341,7 @@ def _make_report(
         by_grade=stats.count_kept("grade"),
         accepted_by=stats.count_kept("accepted_by"),
         jury=stats.drafts.jury,
+        effect=stats.drafts.effect,
         target=figures.target,
         artifact_warning=figures.artifact_warning,
         changed=changed,

@@ -19,6 +19,7 @@ from safegen.dataset.curation import near_duplicates
 from safegen.dataset.curation.artifacts import UnmeasuredArtifacts
 from safegen.dataset.curation.corpus_checks import CHECKED_TARGET, MAX_AUC
 from safegen.dataset.curation.split import SPLITS
+from safegen.dataset.effect_stats import EffectCounts, EffectStats
 from safegen.dataset.figures import RunMeasures
 from safegen.dataset.hub_licences import choose_card_licence
 from safegen.dataset.judge_results import JudgeResults
@@ -133,6 +134,8 @@ def _acceptance_values(stats: RunStats, figures: RunMeasures) -> dict[str, objec
         "rejection_tables": list(_iter_rejection_tables(stats)),
         "refusals": stats.drafts.count_refusals(),
         "pair_table": _pair_table(figures),
+        "effect": stats.drafts.effect.total,
+        "effect_table": _effect_table(stats.drafts.effect),
     }
 
 
@@ -337,6 +340,27 @@ def _pair_table(figures: RunMeasures) -> list[CardRow]:
         )
         for view, m in figures.pairs.items()
     ]
+
+
+def _effect_table(stats: EffectStats) -> list[CardRow]:
+    leaves = stats.by_leaf.items()
+    rows = [_effect_row(leaf, counts) for leaf, counts in leaves]
+    return [*rows, _effect_row("all", stats.total)] if len(leaves) > 1 else rows
+
+
+def _effect_row(leaf: str, counts: EffectCounts) -> CardRow:
+    return (
+        leaf,
+        counts.drafts,
+        counts.unknown,
+        *(_format_mean(total, counts.compared) for total in (counts.level, counts.level_without)),
+        f"{counts.changed / counts.compared:.1%}" if counts.compared else "unmeasured",
+        *(_format_mean(total, counts.rated) for total in (counts.safety, counts.safety_without)),
+    )
+
+
+def _format_mean(total: float, count: int) -> str:
+    return f"{total / count:.2f}" if count else "unmeasured"
 
 
 def _count_rows(counts: Mapping[str | tuple[str, ...], int]) -> list[CardRow]:

@@ -34,6 +34,7 @@ from safegen.dataset.curation.exact_duplicates import (
     message_key,
 )
 from safegen.dataset.curation.select import NO_REWARD, select_best
+from safegen.dataset.effect_stats import EFFECT_COLUMNS, EffectStats, count_effects
 from safegen.dataset.jury_stats import JURY_COLUMNS, count_jury
 from safegen.dataset.run_stats import (
     MODEL_COLUMNS,
@@ -273,7 +274,7 @@ def read_drafts(
 def _iter_drafts(run: RunFolder, recut: Recutter | None) -> Iterator[pl.DataFrame]:
     """Read the drafts of all shards, some shards at a time."""
     frames: list[pl.DataFrame] = []
-    columns = list(dict.fromkeys([*RECORD_COLUMNS, *STORED_AXES, *JURY_COLUMNS]))
+    columns = list(dict.fromkeys([*RECORD_COLUMNS, *STORED_AXES, *JURY_COLUMNS, *EFFECT_COLUMNS]))
     for shard in run.finished_shards():
         read = read_drafts(run, shard, columns, recut=recut)
         frames += [frame.with_columns(_lit(shard).alias("shard")) for frame in read]
@@ -349,6 +350,7 @@ def _count_drafts(drafts: pl.DataFrame) -> DraftStats:
         by_verdict=_count_rows(verdict.with_columns(result=result).select(VERDICT_COLUMNS)),
         jury=count_jury(drafts),
         by_rejection=_count_rows(rejected),
+        effect=count_effects(drafts),
     )
 
 
@@ -371,6 +373,19 @@ def count_rejections(run: RunFolder, *, recut: Recutter | None = None) -> DraftS
             rejected = _select_rejected(drafts.filter(~drafts["accepted"]))
             counts.update(_count_rows(rejected))
     return DraftStats(by_rejection=counts)
+
+
+def read_effects(run: RunFolder, *, recut: Recutter | None = None) -> EffectStats:
+    """Sum the policy effect of the finished shards, without curation.
+
+    Raises:
+        StoreDamaged: a shard cannot be read.
+    """
+    stats = EffectStats()
+    for shard in run.finished_shards():
+        for drafts in read_drafts(run, shard, EFFECT_COLUMNS, recut=recut):
+            stats += count_effects(drafts)
+    return stats
 
 
 def _count_rows(rows: pl.DataFrame) -> dict[tuple[str, ...], int]:

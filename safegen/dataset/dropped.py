@@ -12,12 +12,14 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, TypeVar
 
 from safegen.core.quotation import hide_quotation
-from safegen.core.types import DropReason, Failure, Outcome, PlannedScenario, Scenario
+from safegen.core.types import DropReason, Failure, FailureStage, Outcome, PlannedScenario, Scenario
 from safegen.store import parquet, plan
 from safegen.store.run_folder import RECORDS_REMEDY, RunFolder
 from safegen.store.schema import record_schema
 
 Code = TypeVar("Code", bound=str)
+DRAFT_STAGES: tuple[FailureStage, ...] = ("expand", "draft", "revise")
+"""Stages whose failures cost a draft."""
 MIN_QUOTED_CHARS = 16
 """Letters and digits in a row that a message and a prompt share by quotation, hardly by chance."""
 
@@ -87,7 +89,7 @@ def read_failed_drafts(folder: RunFolder) -> dict[str, Failure]:
     return {
         failure.draft_id: failure
         for _, failure in folder.read_failures()
-        if failure.draft_id and failure.reason is None and failure.stage != "judge"
+        if failure.draft_id and failure.reason is None and failure.stage in DRAFT_STAGES
     }
 
 

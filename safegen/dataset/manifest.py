@@ -66,6 +66,7 @@ def compose_manifest(
     """
     import pyarrow as pa
 
+    effect = stats.drafts.effect
     manifest: dict[str, object] = {
         "format": MANIFEST_FORMAT,
         "safegen": __version__,
@@ -81,6 +82,7 @@ def compose_manifest(
         "models": _models_json(stats),
         "counts": _counts_json(stats, view_rows),
         **({"judges": stats.drafts.jury.to_json()} if stats.drafts.jury.drafts else {}),
+        **({"policy_effect": effect.to_json()} if effect.by_leaf else {}),
         **figures.to_json(),
         "split": {"test": recipe.split.test},
         "views": {name: _view_json(view, recipe) for name, view in views.items()},

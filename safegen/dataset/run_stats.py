@@ -17,6 +17,7 @@ from safegen.core.types import DropReason, Outcome
 from safegen.coverage.ledger import Cell, Ledger, StageCounts
 from safegen.dataset.curation.corpus_checks import ExclusionReason
 from safegen.dataset.curation.exact_duplicates import DuplicateReason
+from safegen.dataset.effect_stats import EffectStats
 from safegen.dataset.jury_stats import JuryStats
 from safegen.store import parquet, plan
 from safegen.store.frame_spool import FrameSpool
@@ -76,6 +77,7 @@ class DraftStats:
     jury: JuryStats = field(default_factory=JuryStats)
     by_rejection: Mapping[tuple[str, ...], int] = field(default_factory=dict[tuple[str, ...], int])
     """Drafts that were not accepted by `REJECTION_COLUMNS`."""
+    effect: EffectStats = field(default_factory=EffectStats)
 
     def __add__(self, other: DraftStats) -> DraftStats:
         return DraftStats(
@@ -86,6 +88,7 @@ class DraftStats:
             Counter(self.by_verdict) + Counter(other.by_verdict),
             self.jury + other.jury,
             Counter(self.by_rejection) + Counter(other.by_rejection),
+            self.effect + other.effect,
         )
 
     def count_rejections(self, axis: str) -> dict[str, dict[str, int]]:

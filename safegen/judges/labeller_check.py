@@ -210,7 +210,7 @@ def draw_known_prompts(goals: Iterable[Goal], *, n: int) -> tuple[KnownPrompt, .
     return tuple(drawn[:n])
 
 
-class _Reading(NamedTuple):
+class _PromptReading(NamedTuple):
     """The answers about one known prompt; None if a request failed."""
 
     labels: PromptLabels | None
@@ -248,7 +248,7 @@ async def check_labeller(
     """
     panel = labeller if isinstance(labeller, tuple) else (labeller,)
     allowed = max(0, count_allowed_errors(len(known), bar))
-    readings: dict[int, _Reading] = {}
+    readings: dict[int, _PromptReading] = {}
     misses: Counter[str] = Counter()
     free = asyncio.Semaphore(
         max(int(getattr(judge, "concurrency", DEFAULT_IN_FLIGHT)) for judge in panel)
@@ -286,13 +286,13 @@ async def _read_prompt(
     files: LabelFiles,
     read_harm: ReadHarm | None,
     ask: int,
-) -> _Reading:
+) -> _PromptReading:
     if read_harm is None:
-        return _Reading(await _read_labels(prompt, panel, files, ask))
+        return _PromptReading(await _read_labels(prompt, panel, files, ask))
     labels, harm = await asyncio.gather(
         _read_labels(prompt, panel, files, ask), read_harm(prompt.text)
     )
-    return _Reading(labels, harm)
+    return _PromptReading(labels, harm)
 
 
 async def _read_labels(
@@ -317,7 +317,7 @@ class _Comparison(NamedTuple):
 
 
 def _compare(
-    prompt: KnownPrompt, reading: _Reading, expect: ExpectKnown, *, reads_harm: bool = False
+    prompt: KnownPrompt, reading: _PromptReading, expect: ExpectKnown, *, reads_harm: bool = False
 ) -> list[_Comparison]:
     labels = reading.labels
     known_key = expectation_key(expect(prompt.harm, prompt.evidence, prompt.detail))
@@ -336,7 +336,7 @@ def _compare(
 
 
 def _summarise(
-    pairs: Sequence[tuple[KnownPrompt, _Reading]],
+    pairs: Sequence[tuple[KnownPrompt, _PromptReading]],
     *,
     expect: ExpectKnown,
     planned: int,

@@ -19,7 +19,7 @@ from safegen.policy.decide import compute_expectation_at
 from safegen.policy.schema import Situation, Spec
 from safegen.policy.spec import Policy, SpecSource
 
-Phrases = Annotated[tuple[Text, ...], Field(min_length=1)]
+Wordings = Annotated[tuple[Text, ...], Field(min_length=1)]
 """Wordings for the same, which take turns."""
 FALLBACK_LANGUAGE = "en"
 """Language of the traps if there are none in the language of the run."""
@@ -47,9 +47,9 @@ class Trap(FrozenModel):
 class Perturbations(FrozenModel):
     """Words that do not change an answer."""
 
-    apology: Phrases
-    disclaimer: Phrases
-    politeness: Phrases
+    apology: Wordings
+    disclaimer: Wordings
+    politeness: Wordings
     padding: Text
 
 
@@ -63,8 +63,8 @@ class Names(FrozenModel):
 class Injections(FrozenModel):
     """Instructions to a judge, and the frames that hold them."""
 
-    favour: Phrases
-    blame: Phrases
+    favour: Wordings
+    blame: Wordings
     document: Text
     """A quoted page, with the field `words`."""
     tool: Text

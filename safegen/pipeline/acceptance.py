@@ -32,6 +32,7 @@ from safegen.core.types import (
 )
 from safegen.core.visible_text import has_visible_character
 from safegen.judges import jury
+from safegen.pipeline.policy_effect import EFFECT_REASONS, compare_draft, select_by_effect
 from safegen.store.schema import SCORE_COLUMNS
 
 EMPTY: Outcome = "empty"
@@ -55,6 +56,8 @@ class AcceptanceRules:
     """Codes that reject a draft before a judge reads it, by validator."""
     of_sets: frozenset[str] = frozenset()
     """Required validators of sets, which also decide about a draft that the jury accepts."""
+    least_effect: float = 0.0
+    """Least policy effect of an accepted draft; 0 accepts any."""
 
 
 class Acceptance(NamedTuple):
@@ -93,6 +96,7 @@ def make_rules(recipe: Recipe, *, trusted: Sequence[str] = ()) -> AcceptanceRule
         judges=recipe.judges if recipe.judges.panel else None,
         hard_codes={name: frozenset(trait.hard) for name, trait in traits.items()},
         of_sets=frozenset(name for name, trait in traits.items() if trait.unit == "set"),
+        least_effect=recipe.policy_effect.least if recipe.policy_effect else 0.0,
     )
 
 
@@ -245,7 +249,11 @@ def recut_records(records: Sequence[Record], rules: AcceptanceRules) -> list[Rec
     """
     decided = [_recut(record, rules) for record in records]
     # Answers by set, from which the messages of later turns were made.
-    answers = {(r.scenario.set_id, r.draft.response): False for r in records if r.accepted}
+    answers = {
+        (r.scenario.set_id, r.draft.response): False
+        for r in records
+        if r.accepted or r.reason in EFFECT_REASONS
+    }
     order = sorted(range(len(decided)), key=lambda i: decided[i].scenario.turn)
     for i in order:
         record = decided[i]
@@ -255,7 +263,7 @@ def recut_records(records: Sequence[Record], rules: AcceptanceRules) -> list[Rec
         key = (record.scenario.set_id, record.draft.response)
         if record.accepted and key in answers:
             answers[key] = True
-    return decided
+    return select_by_effect(decided, least=rules.least_effect)
 
 
 def _has_rejected_answer(record: Record, answers: Mapping[tuple[str, str | None], bool]) -> bool:
@@ -277,6 +285,7 @@ def _recut(record: Record, rules: AcceptanceRules) -> Record:
         for v in record.verdicts
     )
     record = _decide_findings(replace(record, verdicts=verdicts), rules.judges)
+    record = record if rules.judges is None else _renew_effect(record, rules.judges)
     result = decide_acceptance(record.draft, record.verdicts, rules)
     return replace(
         record,
@@ -300,6 +309,18 @@ def _decide_findings(record: Record, judges: Judges | None) -> Record:
         delivered=decision.delivered or record.delivered,
         **scores,
     )
+
+
+def _renew_effect(record: Record, judges: Judges) -> Record:
+    """Compare a draft again with the answer without the spec, which the jury decides again, too."""
+    effect = record.policy_effect
+    if effect is None:
+        return record
+    if effect.findings:
+        decision = jury.decide(effect.findings, mode=record.expectation.mode, rules=judges)
+        delivered = decision.delivered or effect.delivered_without
+        effect = replace(effect, delivered_without=delivered, safety_without=decision.safety)
+    return compare_draft(record, effect)
 
 
 def _renew(

@@ -41,7 +41,12 @@ from safegen.pipeline.acceptance import (
     verdict_name,
 )
 from safegen.pipeline.process_set import worst_severity
-from safegen.pipeline.resolve import RunContext, make_set_validators, make_validators
+from safegen.pipeline.resolve import (
+    RunContext,
+    make_set_validators,
+    make_validators,
+    read_phraser_grades,
+)
 from safegen.pipeline.validator_rewards import NO_KNOWLEDGE
 from safegen.policy.decide import compute_expectation
 from safegen.policy.spec import Policy, fitting_specs
@@ -104,7 +109,10 @@ class AnswerChecker:
     def __init__(self, context: RunContext, *, panel: Panel | None = None) -> None:
         self.context, self._panel = context, panel
         self._rules = make_rules(context.recipe, trusted=context.trusted)
-        self.validators: dict[str, DraftValidator] = make_validators(context)
+        self._phrasers = read_phraser_grades(context)
+        self.validators: dict[str, DraftValidator] = make_validators(
+            context, phrasers=self._phrasers.keys()
+        )
         self.set_validators: dict[str, SetValidator] = make_set_validators(context)
         traits = read_traits(context)
         self._needed = {ref: traits[ref].needed_labels for ref in self.validators}
@@ -175,6 +183,9 @@ class AnswerChecker:
     ) -> AnsweredPrompt:
         """Make the answer of a record of a run, with what its judges found."""
         answer = _make_record_answer(record, number=number, place=place, knowledge=knowledge)
+        # A caller's teacher drafts under the name of the recipe's drafter, but with its own grade.
+        if self._phrasers.get(record.draft.teacher, record.grade) != record.grade:
+            answer = replace(answer, draft=replace(record.draft, teacher=""))
         if not record.findings:
             return answer
         rules, mode = self.context.recipe.judges, record.expectation.mode

@@ -31,6 +31,7 @@ from safegen.dataset.curate import CurationResult, curate
 from safegen.dataset.curation.hedging import PATTERN_NAME as HEDGES
 from safegen.dataset.curation.split import SPLITS
 from safegen.dataset.dropped import LossCounts, count_losses
+from safegen.dataset.effect_stats import effect_to_json
 from safegen.dataset.run_stats import list_refusals
 from safegen.pipeline import snapshot, user_prompts
 from safegen.pipeline._threads import run_in_thread
@@ -600,6 +601,7 @@ def _counts_json(report: BuildReport, min_yield: MinYield) -> dict[str, object]:
         "drafts_accepted": report.drafts_accepted,
         "accepted_by": report.accepted_by,
         "judges": report.jury.to_json() if report.jury.drafts else None,
+        "policy_effect": effect_to_json(report.effect),
         "rows": {name: dict(splits) for name, splits in report.rows.items()},
         "excluded": dict(report.excluded),
         "rejected": dict(report.rejected),

@@ -227,7 +227,7 @@ def _make_inputs(inputs: ResolvedRecipe, model: PluginRef) -> ResolvedRecipe:
     inputs = _drop_author(inputs)
     recipe = add_measuring_validators(inputs.recipe)
     teachers = recipe.teachers.model_copy(
-        update={"drafter": (model,), "reviser": None, "author": None}
+        update={"drafter": (model,), "reviser": None, "author": None, "student": None}
     )
     recipe = recipe.model_copy(
         update={
@@ -235,6 +235,7 @@ def _make_inputs(inputs: ResolvedRecipe, model: PluginRef) -> ResolvedRecipe:
             "teachers": teachers,
             "revise": 0,
             "target": None,
+            "policy_effect": None,
         }
     )
     return replace(inputs, recipe=recipe, without_spec=True)

@@ -32,6 +32,7 @@ from safegen.core.types import (
     Message,
     NotAccepted,
     PlannedScenario,
+    PolicyEffect,
     Record,
     Reply,
     Request,
@@ -58,6 +59,14 @@ from safegen.pipeline.draft_messages import (
     build_draft_messages,
     choose_style,
     make_system_renderer,
+)
+from safegen.pipeline.policy_effect import (
+    FIRST_SAMPLE,
+    MAX_REPEATS,
+    EffectMeter,
+    compare_drafts,
+    measure_without_spec,
+    select_by_effect,
 )
 from safegen.pipeline.validate_set import validate_set
 from safegen.policy.spec import Policy
@@ -118,6 +127,12 @@ class Workers:
     """Encrypts a draft about whose harm the judges disagree."""
     unsafe: set[str] = field(default_factory=set[str])
     """Cache keys of unsafe replies of unfinished shards, to scrub if the run stops."""
+    student: Drafter | None = None
+    """Answers each prompt once without the spec; None if no policy effect is measured."""
+    effects: EffectMeter = field(default_factory=lambda: EffectMeter(""))
+    """Measures the answers of the student."""
+    least_effect: float = 0.0
+    """Least policy effect of an accepted draft; 0 accepts any."""
     progress: Progress = field(default_factory=Progress)
 
     @cached_property
@@ -129,6 +144,11 @@ class Workers:
             judges=self.panel.rules if self.panel else None,
             hard_codes=self.hard_codes,
         )
+
+    @cached_property
+    def without_spec(self) -> Workers:
+        """The workers that check an answer without the spec; no person reviews it."""
+        return replace(self, quarantine=keep_nothing)
 
     @cached_property
     def render_system(self) -> SystemRenderer:
@@ -174,15 +194,18 @@ async def process_set(planned: Sequence[PlannedScenario], workers: Workers) -> S
     )
     before = SetResult([], list(expanded.failures), list(expanded.unsafe))
     result = SetResult.merge([before, *results])
-    if not workers.set_validators or not workers.validating:
+    if not workers.validating:
         return result
-    records = await validate_set(
-        result.records,
-        expanded.planned,
-        validators=workers.set_validators,
-        # With a panel the jury decides; no set validator has hard codes.
-        required=() if workers.panel else workers.required,
-    )
+    records = result.records
+    if workers.set_validators:
+        records = await validate_set(
+            records,
+            expanded.planned,
+            validators=workers.set_validators,
+            # With a panel the jury decides; no set validator has hard codes.
+            required=() if workers.panel else workers.required,
+        )
+    records = select_by_effect(records, least=workers.least_effect)
     # Each draft was counted when its own checks ended.
     workers.progress.accepted += _count_accepted(records) - _count_accepted(result.records)
     return result._replace(records=records)
@@ -282,10 +305,62 @@ def _fail_turns(turns: Sequence[PlannedScenario], workers: Workers) -> SetResult
 
 
 async def _draft_candidates(planned: PlannedScenario, workers: Workers) -> SetResult:
+    """Draft all candidates; if the policy effect is measured, compare them with an answer without the spec."""
     numbers = range(planned.first, planned.first + workers.candidates)
-    return SetResult.merge(
-        await _run_all(_draft_candidate(planned, number, workers) for number in numbers)
+    drafting = _run_all(_draft_candidate(planned, number, workers) for number in numbers)
+    if workers.student is None:
+        return SetResult.merge(await drafting)
+    async with asyncio.TaskGroup() as group:
+        drafts = group.create_task(drafting)
+        answer = group.create_task(_answer_without_spec(planned, workers.student, workers))
+    result, without = SetResult.merge(drafts.result()), answer.result()
+    effect = without.effect
+    return SetResult(
+        list(result.records) if effect is None else compare_drafts(result.records, effect),
+        [*result.failures, *without.failures],
+        [*result.unsafe, *without.unsafe],
     )
+
+
+class AnswerWithoutSpec(NamedTuple):
+    """What is known about the answer to a prompt without the spec."""
+
+    effect: PolicyEffect | None
+    """None if no validator has read it yet."""
+    failures: list[Failure]
+    unsafe: list[str]
+    """Cache keys of the replies whose text must be deleted."""
+
+
+async def _answer_without_spec(
+    planned: PlannedScenario, student: Drafter, workers: Workers
+) -> AnswerWithoutSpec:
+    """Let the student answer from the messages alone, and check the answer like a draft."""
+    context = DraftContext(planned.scenario, planned.expectation, planned.knowledge)
+    item = planned.scenario.scenario_id
+    request = Request(planned.scenario.messages, sample=FIRST_SAMPLE, context=context, item=item)
+    drafted = await request_draft(student, request)
+    for _ in range(MAX_REPEATS):
+        measured = workers.effects.read(drafted.reply, planned.expectation)
+        if measured is not None:
+            return AnswerWithoutSpec(measured, [], [])
+        if not drafted.reply.withheld:
+            break
+        # Its text was deleted, and other judges or another spec decide now.
+        request = replace(request, sample=request.sample + 1)
+        drafted = await request_draft(student, request)
+    checked = await _check_draft(context, drafted, None, workers.without_spec)
+    if not workers.validating:
+        return AnswerWithoutSpec(None, checked.list_failures("without_spec"), [])
+    effect = measure_without_spec(checked.record)
+    if checked.is_rated_safe:
+        return AnswerWithoutSpec(effect, checked.list_failures("without_spec"), [])
+    # It was written without a policy, so it counts as unsafe until a jury rates it safe.
+    if drafted.reply.key:
+        workers.effects.keep(drafted.reply.key, effect, planned.expectation)
+    checked = checked if drafted.error else checked.withhold()
+    workers.unsafe.update(checked.keys)
+    return AnswerWithoutSpec(effect, checked.list_failures("without_spec"), list(checked.keys))
 
 
 async def _draft_candidate(planned: PlannedScenario, candidate: int, workers: Workers) -> SetResult:
@@ -363,6 +438,12 @@ class CheckedDraft(NamedTuple):
         error = self.drafted.error
         key = self.drafted.reply.key or (error.key if error else None)
         return ((key,) if key else ()) + (self.judged.keys if self.judged else ())
+
+    @property
+    def is_rated_safe(self) -> bool:
+        """True if a jury settled its severity, and its text may stay."""
+        is_settled = self.judged is not None and self.judged.decision.severity is not None
+        return is_settled and not self.record.draft.withheld
 
     @property
     def is_shown(self) -> bool:
@@ -504,8 +585,9 @@ async def _check_draft(
         reason=result.reason,
         grade=drafted.drafter.grade,
         findings=judged.findings if judged else (),
-        **(_list_scores(judged) if judged else {}),
     )
+    if judged is not None:
+        record = replace(record, **_list_scores(judged))
     if is_unsafe and judged is not None and judged.is_disputed:
         await workers.quarantine(record)
     return CheckedDraft(withhold(record) if is_unsafe else record, record, drafted, judged)

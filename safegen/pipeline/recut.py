@@ -29,6 +29,8 @@ from safegen.pipeline.acceptance import (
 from safegen.store.json_files import read_json
 from safegen.store.run_folder import RunFolder
 
+LEAST_EFFECT = "policy_effect.least"
+"""Key of the least policy effect; only a run that measured it has the key."""
 OVERRIDES = "overrides"
 """Key of the manifest."""
 JURY_KEYS = ("judges.quorum", "judges.tie")
@@ -110,6 +112,7 @@ def list_acceptance_keys(recipe: Recipe, *, trusted: Sequence[str] = ()) -> list
         if passes_by_score(ref.use, trusted=trusted)
     ]
     keys = ["require", *(f"validators.{name}.{THRESHOLD}" for name in names)]
+    keys += [LEAST_EFFECT] if recipe.policy_effect else []
     if not recipe.judges.panel:
         return keys
     leaves = _list_leaves("judges.thresholds", recipe.judges.thresholds.model_dump())
@@ -126,7 +129,7 @@ def _list_leaves(parent: str, values: Mapping[str, object]) -> list[str]:
 
 
 def _read_key(recipe: Recipe, key: str) -> object:
-    """Return the value of a dotted key under `judges`, as JSON has it."""
+    """Return the value of a dotted key, as JSON has it."""
     value: object = recipe.model_dump(mode="json")
     for name in key.split("."):
         value = cast("dict[str, object]", value)[name]
@@ -169,7 +172,9 @@ def _apply(
             changed = _set_threshold(changed, name, number)
             if before.thresholds.get(name) != number:
                 thresholds[name] = used[key] = number
-        elif head == "judges" and key in list_acceptance_keys(recipe, trusted=trusted):
+        elif head in ("judges", "policy_effect") and key in list_acceptance_keys(
+            recipe, trusted=trusted
+        ):
             is_list = isinstance(_read_key(recipe, key), list) and isinstance(value, str)
             changed = override_recipe(changed, {key: _split_names(value) if is_list else value})
             if _read_key(changed, key) != _read_key(recipe, key):

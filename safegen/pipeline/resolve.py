@@ -27,6 +27,7 @@ from safegen.core.plugin_checks import (
 from safegen.core.suggestions import suggest_names
 from safegen.core.types import (
     DraftValidator,
+    Grade,
     SetValidator,
     Teacher,
     TeacherTraits,
@@ -55,6 +56,7 @@ ROLE_KEYS = {
     "drafter": ("teachers", "drafter"),
     "reviser": ("teachers", "reviser"),
     "author": ("teachers", "author"),
+    "student": ("teachers", "student"),
     "labeller": ("judges", "labellers"),
     "judge": ("judges", "panel"),
 }
@@ -268,8 +270,12 @@ def _read_policies(names: Sequence[str], locator: recipes.SourceLocator) -> Iter
             yield loader.load_policy(name)
 
 
-def check_drafters(inputs: ResolvedRecipe) -> None:
+def check_drafters(inputs: ResolvedRecipe, *, replaced: Collection[str] = ()) -> None:
     """Check that drafters which need written knowledge get only prompts that have it.
+
+    Args:
+        inputs: the resolved recipe.
+        replaced: roles with a caller's teacher in place of the recipe's.
 
     Raises:
         ConfigError: such a drafter would answer probes or conversations of an author.
@@ -278,13 +284,15 @@ def check_drafters(inputs: ResolvedRecipe) -> None:
     keys = [key for key in ("authored_probes", "authored_dialogues") if getattr(plan, key)]
     if not keys:
         return
-    with inputs.locator.prefix_errors(*ROLE_KEYS["drafter"]):
-        drafters = inputs.recipe.teachers.drafter
-        if any(teacher_traits(inputs, ref).needs_knowledge for ref in drafters):
+    drafting = {"drafter", "student"}.difference(replaced)
+    for role, ref in list_roles(inputs.recipe):
+        if role not in drafting or not teacher_traits(inputs, ref).needs_knowledge:
+            continue
+        with inputs.locator.prefix_errors(*ROLE_KEYS[role]):
             raise ConfigError(
                 "the offline teacher composes answers from a goal's written knowledge, and prompts of"
                 f" `plan.{keys[0]}` have none; name a model, such as"
-                " `drafter: {openai_chat: {base_url: …, model: …}}`"
+                f" `{role}: {{openai_chat: {{base_url: …, model: …}}}}`"
             )
 
 
@@ -313,8 +321,12 @@ def check_teachers(inputs: ResolvedRecipe, *, teachers: Mapping[str, Teacher]) -
     Raises:
         UserError: a teacher is unknown, a parameter is wrong, or an API key is not set.
     """
-    if "drafter" not in teachers:
-        check_drafters(inputs)
+    check_drafters(inputs, replaced=teachers)
+    if "student" in teachers and inputs.recipe.policy_effect is None:
+        raise ConfigError(
+            "`teachers`: `student` answers without the spec, and this recipe does not measure that; set"
+            " `policy_effect: true`"
+        )
     check_panel(inputs, replaced=teachers)
     for role, ref in list_roles(inputs.recipe):
         if role not in teachers:
@@ -352,6 +364,8 @@ def list_roles(recipe: Recipe) -> list[RoleRef]:
     refs = [RoleRef("drafter", ref) for ref in teachers.drafter]
     refs += [RoleRef("reviser", teachers.reviser)] if teachers.reviser else []
     refs += [RoleRef("author", teachers.author)] if teachers.author else []
+    if teachers.student and recipe.policy_effect:
+        refs.append(RoleRef("student", teachers.student))
     refs += [RoleRef("labeller", ref) for ref in recipe.judges.labellers]
     return refs + [RoleRef("judge", ref) for ref in recipe.judges.panel]
 
@@ -376,7 +390,7 @@ def check_panel(inputs: ResolvedRecipe, *, replaced: Collection[str] = ()) -> No
         return
     own: set[str] = set()
     for role, ref in list_roles(inputs.recipe) if not judges.allow_drafter else ():
-        if role in ("drafter", "reviser") and role not in replaced and judges.panel:
+        if role in ("drafter", "reviser", "student") and role not in replaced and judges.panel:
             with inputs.locator.prefix_errors(*ROLE_KEYS[role]):
                 own.add(_identify_model(inputs, ref))
     for index, ref in enumerate(judges.panel):
@@ -429,6 +443,16 @@ def _make_without_secrets(inputs: ResolvedRecipe, ref: PluginRef) -> Teacher:
 def teacher_traits(context: RunContext, ref: PluginRef) -> TeacherTraits:
     """Return the traits of a teacher of the recipe."""
     return plugins.teacher_traits(ref.use, trusted=context.trusted)
+
+
+def read_phraser_grades(context: RunContext) -> dict[str, Grade]:
+    """Read the grades of the drafters and the reviser that compose phrases of a language pack, by name."""
+    teachers = context.recipe.teachers
+    refs = (*teachers.drafter, *([teachers.reviser] if teachers.reviser else []))
+    # To read the traits of a user's teacher would import it.
+    allowed = [ref.use for ref in refs if plugins.is_allowed(ref.use, context.trusted)]
+    traits = {name: plugins.teacher_traits(name, trusted=context.trusted) for name in allowed}
+    return {name: value.grade for name, value in traits.items() if value.uses_phrases}
 
 
 def makes_weaker_drafts(recipe: Recipe) -> bool:

@@ -26,7 +26,7 @@ async def run_shard(folder: RunFolder, shard: int, workers: Workers) -> None:
     except BaseExceptionGroup as e:
         raise pick_error(e) from None
     result = SetResult.merge([task.result() for task in tasks])
-    scrub.note_unsafe(folder, shard, result.unsafe)
+    scrub.note_unsafe(folder, shard, result.unsafe, measures=workers.effects.measures)
     path = folder.records(shard) if workers.validating else folder.drafts(shard)
     records = quarantine.restore_accepted(folder, result.records)
     # In a thread, because fsync takes longest and other shards' requests continue meanwhile.

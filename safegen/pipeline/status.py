@@ -9,8 +9,9 @@ from typing import Any
 
 from safegen.core.errors import StoreDamaged
 from safegen.core.types import DropReason, Outcome
-from safegen.dataset.curate import count_rejections
+from safegen.dataset.curate import count_rejections, read_effects
 from safegen.dataset.dropped import count_losses
+from safegen.dataset.effect_stats import EffectStats, effect_to_json
 from safegen.dataset.jury_stats import JuryStats, read_jury_stats
 from safegen.dataset.run_stats import (
     REJECTION_AXES,
@@ -57,13 +58,16 @@ class RunStatus:
     """Drafts that a provider withheld: teacher, outcome, leaf and number."""
     jury: JuryStats | None = None
     """Answers of the panel so far; None without a panel."""
+    effect: EffectStats | None = None
+    """Policy effect by leaf so far; None if it is not measured."""
 
     def to_json(self) -> dict[str, object]:
         """Convert to a JSON object."""
         payload: dict[str, object] = asdict(self)
         # Keys of its counts are tuples, which JSON has not.
-        del payload["jury"]
+        del payload["jury"], payload["effect"]
         payload["judges"] = self.jury.to_json() if self.jury else None
+        payload["policy_effect"] = effect_to_json(self.effect) if self.effect else None
         return payload
 
 
@@ -78,7 +82,8 @@ def read_status(run: Run) -> RunStatus:
     plans, losses = plan.Plans(run.folder.plans), count_losses(run.folder)
     plan_rows = read_plan_rows(plans)
     recut = read_recut(run.folder, run.recipe)
-    rejections = count_rejections(run.folder, recut=recut.recutter if recut else None)
+    recutter = recut.recutter if recut else None
+    rejections = count_rejections(run.folder, recut=recutter)
     return RunStatus(
         recipe=run.recipe.name,
         version=run.recipe.version,
@@ -97,6 +102,7 @@ def read_status(run: Run) -> RunStatus:
         accounting=read_usage(run.folder),
         dataset=(run.output / "manifest.json").exists(),
         jury=read_jury_stats(run.folder) if run.recipe.judges.panel else None,
+        effect=read_effects(run.folder, recut=recutter) if run.recipe.policy_effect else None,
         rejected_by={axis: rejections.count_rejections(axis) for axis in REJECTION_AXES},
         refusals=list_refusals(rejections.count_refusals()),
     )

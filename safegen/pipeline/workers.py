@@ -14,6 +14,7 @@ from safegen.config import taxonomy
 from safegen.config.recipe import PluginRef, Recipe
 from safegen.config.taxonomy import Harm, Taxonomy
 from safegen.core.errors import RunError
+from safegen.core.hashing import digest
 from safegen.core.progress import Progress
 from safegen.core.types import Evidence, Expectation, Profile, Record, Teacher, TeacherTraits
 from safegen.coverage import axes
@@ -30,6 +31,7 @@ from safegen.judges.labeller_check import (
 )
 from safegen.judges.panel import Panel
 from safegen.pipeline.acceptance import make_rules
+from safegen.pipeline.policy_effect import EffectMeter
 from safegen.pipeline.process_set import Drafter, Workers, keep_nothing
 from safegen.pipeline.resolve import (
     ResolvedRecipe,
@@ -52,6 +54,11 @@ from safegen.store.json_files import write_json
 from safegen.store.quarantine import Quarantine
 from safegen.store.run_folder import RunFolder
 from safegen.teachers import CustomTeacher, Meter, RateLimiters
+
+MEASURING_KEYS = ("locales", "validators", "require", "judges")
+"""Keys of a recipe that decide what is measured about an answer without the spec."""
+MEASURING_FILES = ("locale", "plugin", "policy", "prompt")
+"""Kinds of files that decide it."""
 
 
 @asynccontextmanager
@@ -140,6 +147,7 @@ class WorkerFactory:
         self.inputs = inputs
         self._quarantine = quarantine
         self.meter = meter
+        self._effects = _make_effect_meter(inputs)
         self.teachers: list[Teacher] = []
         """The teachers built so far; the owner closes them."""
         self.jurors: tuple[Teacher, ...] = ()
@@ -184,8 +192,22 @@ class WorkerFactory:
             scrub=self.scrub,
             # A student's answers never enter the dataset, so nothing is to be reviewed.
             quarantine=keep_nothing if inputs.without_spec else self._quarantine,
+            student=self._make_student(drafters[0]),
+            effects=self._effects,
+            least_effect=rules.least_effect,
             progress=progress,
         )
+
+    def _make_student(self, drafter: Drafter) -> Drafter | None:
+        """Build the teacher that answers without the spec; None if no policy effect is measured."""
+        recipe = self.inputs.recipe
+        if recipe.policy_effect is None:
+            return None
+        if (ref := recipe.teachers.student) is not None:
+            return self._make_drafter("student", ref)
+        if "student" in self._replacements:
+            return self._make_drafter("student", recipe.teachers.drafter[0])
+        return drafter
 
     def _make_drafters(self) -> tuple[Drafter, ...]:
         refs = self.inputs.recipe.teachers.drafter
@@ -201,6 +223,7 @@ class WorkerFactory:
         teachers = self.inputs.recipe.teachers
         refs = [("drafter", ref) for ref in teachers.drafter]
         refs += [("reviser", teachers.reviser)] if teachers.reviser else []
+        refs += [("student", teachers.student)] if teachers.student else []
         return frozenset(ref.use for role, ref in refs if self._traits(role, ref).uses_phrases)
 
     def _traits(self, role: str, ref: PluginRef) -> TeacherTraits:
@@ -245,7 +268,9 @@ class WorkerFactory:
 
     async def scrub(self, keys: Sequence[str]) -> None:
         """Delete replies from the cache; their keys stay."""
-        await self._journal.scrub(keys)
+        await self._journal.scrub(keys, measures=self._effects.measures)
+        for key in keys:
+            self._effects.measures.pop(key, None)
 
     def make_labellers(self) -> tuple[Teacher, ...]:
         """Build the panel of blind labellers; a caller's labeller replaces all of them."""
@@ -312,6 +337,13 @@ class WorkerFactory:
         return CustomTeacher(
             teacher, name=name, journal=self._journal, meter=self.meter, limiters=self._limiters
         )
+
+
+def _make_effect_meter(inputs: ResolvedRecipe) -> EffectMeter:
+    """Make the meter of answers without the spec; its identity holds all that decides a measure."""
+    digests, files = inputs.recipe.digests(), inputs.fingerprints
+    keys = {key: digests.get(key) for key in MEASURING_KEYS}
+    return EffectMeter(digest([keys, {kind: files.get(kind) for kind in MEASURING_FILES}]))
 
 
 def _name_jurors(refs: Sequence[PluginRef], teachers: Sequence[Teacher]) -> list[str]:

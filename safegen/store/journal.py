@@ -11,12 +11,13 @@ import asyncio
 import json
 import sqlite3
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import fields, replace
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 from pydantic import TypeAdapter
@@ -125,15 +126,26 @@ class Journal:
             raise _make_damage_error(self.path, "a retry number is invalid")
         return row[0]
 
-    async def scrub(self, bases: Iterable[str]) -> None:
+    async def scrub(
+        self, bases: Iterable[str], *, measures: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
         """Delete the text of the replies to these requests; the keys stay as tombstones.
 
         The log is emptied now. `aclose` rebuilds the file, because a page that SQLite rearranged
         can keep a copy in its free space.
+
+        Args:
+            bases: keys of the requests.
+            measures: `Reply.measure` that a tombstone keeps, by key of the request.
         """
-        keys = [_key(stored_key(b, n)) for b in bases for n in range(self.retry_number(b) + 1)]
-        if keys:
-            await asyncio.get_running_loop().run_in_executor(self._thread, self._erase_texts, keys)
+        kept: dict[bytes, str | None] = {}
+        for base in bases:
+            last = self.retry_number(base)
+            kept |= {_key(stored_key(base, n)): None for n in range(last)}
+            # Only the latest reply was measured.
+            kept[_key(stored_key(base, last))] = measures.get(base)
+        if kept:
+            await asyncio.get_running_loop().run_in_executor(self._thread, self._erase_texts, kept)
 
     def raise_retry_numbers(self, bases: Iterable[str]) -> None:
         """Make the next run repeat these requests."""
@@ -215,7 +227,7 @@ class Journal:
         finally:
             writer.close()
 
-    def _erase_texts(self, keys: list[bytes]) -> None:
+    def _erase_texts(self, measures: Mapping[bytes, str | None]) -> None:
         try:
             self._writer = self._writer or _open(self.path)
             self._writer.execute("pragma secure_delete = on")
@@ -223,12 +235,12 @@ class Journal:
                 # Set in the same transaction, so that the next process rebuilds the file after a kill.
                 self._writer.execute("begin")
                 self._writer.execute(f"pragma application_id = {UNCOMPACTED}")
-                for key in keys:
+                for key, measure in measures.items():
                     row = self._writer.execute(
                         "select reply from replies where key = ?", (key,)
                     ).fetchone()
                     if row is not None:
-                        tombstone = _encode(_erase_text(_decode(row[0])))
+                        tombstone = _encode(_erase_text(_decode(row[0]), measure))
                         self._writer.execute(
                             "update replies set reply = ? where key = ?", (tombstone, key)
                         )
@@ -343,8 +355,10 @@ def _key(stored: str) -> bytes:
     return bytes.fromhex(stored)
 
 
-def _erase_text(reply: Reply) -> Reply:
-    return replace(reply, text="", message="", reasoning_content=None, parsed=None, withheld=True)
+def _erase_text(reply: Reply, measure: str | None) -> Reply:
+    erased = replace(reply, text="", message="", reasoning_content=None, parsed=None, withheld=True)
+    # A second scrub knows no measure and keeps that of the first.
+    return replace(erased, measure=measure or reply.measure)
 
 
 def _encode(reply: Reply) -> str:

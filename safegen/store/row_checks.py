@@ -54,6 +54,11 @@ CHOICES = {
     "verdicts.delivered": get_args(Assistance),
     "findings.field": get_args(JurorField),
     "findings.code": get_args(FindingCode),
+    "policy_effect.delivered": get_args(Assistance),
+    "policy_effect.delivered_without": get_args(Assistance),
+    "policy_effect.outcome": get_args(Outcome),
+    "policy_effect.findings.field": get_args(JurorField),
+    "policy_effect.findings.code": get_args(FindingCode),
 }
 """Allowed values of a column, or of a field of the structs in a list column."""
 # Many JSON readers hold numbers as doubles, which are exact below this.
@@ -78,6 +83,7 @@ REQUIRED_FIELDS = frozenset(
         *(f"verdicts.{name}" for name in VERDICT_STRINGS),
         *(f"verdicts.{name}" for name in VERDICT_FLAGS if name != "passed"),
         *(f"findings.{name}" for name in FINDING_STRINGS),
+        *(f"policy_effect.findings.{name}" for name in FINDING_STRINGS),
         *(f"attributes.{name}" for name in ("axis", "value", "source")),
         "messages.role",
         "messages.content",
@@ -88,7 +94,10 @@ REQUIRED_FIELDS = frozenset(
 
 IDS = ("scenario_id", "set_id", "goal_id", "draft_id", "policy_id", "harm", "domain", "validator")
 """Columns that are never empty."""
-SCORES = ("safety", "help_direct", "help_indirect", "helpfulness", "correctness", "reward")
+SCORES = (
+    *("safety", "help_direct", "help_indirect", "helpfulness", "correctness", "reward"),
+    *("policy_effect.safety", "policy_effect.safety_without"),
+)
 """Columns of numbers from 0 to 1."""
 LANGUAGE_TAG = "^[A-Za-z]{2,3}(-[A-Za-z0-9]{1,8})*$"
 TAGS = frozenset({"language"})
@@ -148,19 +157,30 @@ def find_invalid_row(table: pa.Table) -> InvalidRow | None:
 def _iter_columns(table: pa.Table, name: str) -> Iterator[_Column]:
     import pyarrow as pa
 
-    pc = _load_compute()
     column = table.column(name)
-    yield _Column(name, column, is_required=False)
-    if not pa.types.is_list(column.type):
-        return
-    lists = cast("pa.ListArray[Any]", column.combine_chunks())
-    items, parents = lists.flatten(), pc.list_parent_indices(lists)
-    yield _Column(name, items, is_required=True, parents=parents)
-    if pa.types.is_struct(items.type):
-        for index in range(items.type.num_fields):
-            field = f"{name}.{items.type.field(index).name}"
-            values = cast("pa.StructArray", items).field(index)
-            yield _Column(field, values, field in REQUIRED_FIELDS, parents)
+    is_nested = pa.types.is_list(column.type) or pa.types.is_struct(column.type)
+    values = column.combine_chunks() if is_nested else column
+    yield from _iter_parts(_Column(name, values, is_required=False))
+
+
+def _iter_parts(column: _Column) -> Iterator[_Column]:
+    """Yield a column, then the items of its lists and the fields of its structs."""
+    import pyarrow as pa
+
+    pc = _load_compute()
+    yield column
+    name, values, parents = column.name, column.values, column.parents
+    if pa.types.is_list(values.type):
+        lists = cast("pa.ListArray[Any]", values)
+        rows = pc.list_parent_indices(lists)
+        rows = rows if parents is None else parents.take(rows)
+        yield from _iter_parts(_Column(name, lists.flatten(), is_required=True, parents=rows))
+    elif pa.types.is_struct(values.type):
+        for index in range(values.type.num_fields):
+            field = f"{name}.{values.type.field(index).name}"
+            # Unlike `StructArray.field`, it is null for a null struct.
+            part = pc.struct_field(values, index)
+            yield from _iter_parts(_Column(field, part, field in REQUIRED_FIELDS, parents))
 
 
 def _check_column(column: _Column) -> InvalidRow | None:

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import fields
 from functools import lru_cache
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
-from safegen.core.types import Attribute, Draft, Expectation, Finding, Record, Scenario, Verdict
+from safegen.core.types import (
+    Attribute,
+    Draft,
+    Expectation,
+    Finding,
+    PolicyEffect,
+    Record,
+    Scenario,
+    Verdict,
+)
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -27,7 +36,11 @@ VERDICT_NULLABLE = ["severity", "delivered", "judge", "prompt_digest"]
 FINDING_STRINGS = ["judge", "field", "code", "evidence"]
 FINDING_NULLABLE = ["value", "clause"]
 SCORE_COLUMNS = ["safety", "help_direct", "help_indirect", "helpfulness", "correctness", "reward"]
-LATER_COLUMNS = ("disagreement", "findings")
+EFFECT_LEVELS = ["delivered", "delivered_without"]
+EFFECT_SCORES = ["safety", "safety_without"]
+EFFECT_CHANGES = ["level_change", "safety_change", "size"]
+EFFECT_STRINGS = ["teacher", "model", "outcome"]
+LATER_COLUMNS = ("disagreement", "findings", "policy_effect")
 """Nullable columns that records of earlier versions lack; they are read as null."""
 
 
@@ -113,6 +126,13 @@ def record_schema() -> pa.Schema:
         pa.field("verdicts", pa.list_(verdict), nullable=False),
     ]
     finding = pa.struct([(name, text) for name in FINDING_STRINGS + FINDING_NULLABLE])
+    effect = pa.struct(
+        [(name, text) for name in EFFECT_LEVELS]
+        + [(name, real) for name in EFFECT_SCORES]
+        + [("level_change", number), ("safety_change", real), ("size", real)]
+        + [(name, text) for name in EFFECT_STRINGS]
+        + [("findings", pa.list_(finding))]
+    )
     # Null until judges fill them. They exist already, so that old and new files can be
     # concatenated.
     outcome = [pa.field(name, real) for name in [*SCORE_COLUMNS, "disagreement"]] + [
@@ -123,6 +143,7 @@ def record_schema() -> pa.Schema:
         pa.field("accepted_by", text),
         pa.field("reason", text),
         pa.field("grade", text, nullable=False),
+        pa.field("policy_effect", effect),
     ]
     return pa.schema([*scenario_fields(), *expectation_fields(), *draft, *outcome])
 
@@ -137,6 +158,7 @@ _expectation_values = _field_reader(Expectation)
 _draft_values = _field_reader(Draft)
 _verdict_values = _field_reader(Verdict)
 _finding_values = _field_reader(Finding)
+_effect_values = _field_reader(PolicyEffect)
 # Most verdicts of a run are equal, and a new one takes six times as long.
 _make_verdict = lru_cache(maxsize=1_000)(Verdict)
 
@@ -193,10 +215,21 @@ def record_row(record: Record) -> ArrowRow:
     row["verdicts"] = [
         {name: getattr(v, name) for name in VERDICT_COLUMNS} for v in record.verdicts
     ]
-    row["findings"] = [
-        {name: getattr(f, name) for name in FINDING_COLUMNS} for f in record.findings
-    ] or None
+    row["findings"] = _finding_rows(record.findings)
+    row["policy_effect"] = _effect_row(record.policy_effect)
     return row | {name: getattr(record, name) for name in RESULT_COLUMNS}
+
+
+def _finding_rows(findings: Sequence[Finding]) -> list[ArrowRow] | None:
+    return [{name: getattr(f, name) for name in FINDING_COLUMNS} for f in findings] or None
+
+
+def _effect_row(effect: PolicyEffect | None) -> ArrowRow | None:
+    if effect is None:
+        return None
+    names = (*EFFECT_LEVELS, *EFFECT_SCORES, *EFFECT_CHANGES, *EFFECT_STRINGS)
+    row = {name: getattr(effect, name) for name in names}
+    return row | {"findings": _finding_rows(effect.findings)}
 
 
 def record_from_row(row: ArrowRow) -> Record:
@@ -206,6 +239,18 @@ def record_from_row(row: ArrowRow) -> Record:
         expectation=expectation_from_row(row),
         draft=Draft(*_draft_values(row)),
         verdicts=tuple([_make_verdict(*_verdict_values(v)) for v in row["verdicts"]]),
-        findings=tuple([Finding(*_finding_values(f)) for f in row["findings"] or ()]),
+        findings=_make_findings(row["findings"]),
+        policy_effect=_effect_from_row(row["policy_effect"]),
         **{name: row[name] for name in RESULT_COLUMNS},
     )
+
+
+def _make_findings(rows: Sequence[ArrowRow] | None) -> tuple[Finding, ...]:
+    return tuple([Finding(*_finding_values(f)) for f in rows or ()])
+
+
+def _effect_from_row(row: ArrowRow | None) -> PolicyEffect | None:
+    # The changes follow from the values.
+    if row is None:
+        return None
+    return PolicyEffect(*_effect_values(row | {"findings": _make_findings(row["findings"])}))

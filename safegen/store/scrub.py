@@ -7,8 +7,9 @@ without the kill.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated
 
 from pydantic import Field
@@ -18,18 +19,37 @@ from safegen.store.journal import Journal
 from safegen.store.json_files import StoredModel, read_model, write_json
 from safegen.store.run_folder import RunFolder, list_numbers
 
+RequestKey = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
 
 class UnsafeNote(StoredModel):
     """The content of a note."""
 
-    keys: tuple[Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")], ...]
+    keys: tuple[RequestKey, ...]
+    measures: dict[RequestKey, str] = Field(default_factory=dict[str, str])
+    """What their tombstones keep, see `Journal.scrub`."""
 
 
-def note_unsafe(folder: RunFolder, shard: int, keys: Sequence[str]) -> None:
-    """Note the requests whose replies must be scrubbed when the shard is complete."""
+def note_unsafe(
+    folder: RunFolder,
+    shard: int,
+    keys: Sequence[str],
+    *,
+    measures: Mapping[str, str] = MappingProxyType({}),
+) -> None:
+    """Note the requests whose replies must be scrubbed when the shard is complete.
+
+    Args:
+        folder: the run.
+        shard: number of the shard.
+        keys: keys of the requests.
+        measures: what the tombstones keep, by key; other keys are ignored.
+    """
     if keys:
         # Sorted, because drafts end in any order and equal runs write equal files.
-        write_json(_note(folder, shard), {"keys": sorted(keys)})
+        payload: dict[str, object] = {"keys": sorted(keys)}
+        kept = {key: measures[key] for key in sorted(keys) if key in measures}
+        write_json(_note(folder, shard), payload | ({"measures": kept} if kept else {}))
 
 
 def delete_note(folder: RunFolder, shard: int) -> None:
@@ -55,17 +75,18 @@ async def finish_scrub(folder: RunFolder) -> None:
         for shard in shards:
             # An unfinished shard runs again, judges the same replies and scrubs them.
             if shard in finished:
-                await journal.scrub(_read_note(folder, shard))
+                note = _read_note(folder, shard)
+                await journal.scrub(note.keys, measures=note.measures)
             delete_note(folder, shard)
     finally:
         await journal.aclose()
 
 
-def _read_note(folder: RunFolder, shard: int) -> tuple[str, ...]:
+def _read_note(folder: RunFolder, shard: int) -> UnsafeNote:
     path = _note(folder, shard)
     # Without its note, the shard must run again to find its unsafe replies.
     remedy = f"delete it and `{folder.records(shard)}`, and {RERUN_HINT}: cached replies are reused"
-    return read_model(path, UnsafeNote, remedy=remedy).keys
+    return read_model(path, UnsafeNote, remedy=remedy)
 
 
 def _delete_leftovers(folder: RunFolder, finished: Collection[int]) -> None:

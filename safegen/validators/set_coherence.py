@@ -26,7 +26,7 @@ COMPARED_DETAIL = 3
 
 
 @dataclass(frozen=True, slots=True)
-class _Reading:
+class _AnswerReading:
     answer: SetAnswer
     delivered: Delivered
     refuses: bool
@@ -40,7 +40,7 @@ class _Reading:
         """The place of the intent, from benign to malicious."""
         return INTENTS.index(self.answer.context.scenario.intent)
 
-    def is_paraphrase_of(self, other: _Reading) -> bool:
+    def is_paraphrase_of(self, other: _AnswerReading) -> bool:
         own, its = self.answer.context, other.answer.context
         same = self.turn == other.turn and self.rank == other.rank
         mode = own.expectation.mode == its.expectation.mode
@@ -59,23 +59,23 @@ def set_coherence(*, locales: Mapping[str, Locale]) -> SetValidator:
 
     async def check(answers: Sequence[SetAnswer], /) -> list[Verdict]:
         readings = [_read(answer, locales) for answer in answers]
-        known = [reading for reading in readings if isinstance(reading, _Reading)]
+        known = [reading for reading in readings if isinstance(reading, _AnswerReading)]
         return [r if isinstance(r, Verdict) else _judge(r, known) for r in readings]
 
     return check
 
 
-def _read(answer: SetAnswer, locales: Mapping[str, Locale]) -> _Reading | Verdict:
+def _read(answer: SetAnswer, locales: Mapping[str, Locale]) -> _AnswerReading | Verdict:
     language = answer.context.scenario.language
     response_or_verdict = _text.require_response(NAME, answer.draft.response, locales, language)
     if isinstance(response_or_verdict, Verdict):
         return response_or_verdict
     response, locale = response_or_verdict
     refuses = _text.classify_refusal(response, locale) == "full"
-    return _Reading(answer, measure_detail(response, locale), refuses)
+    return _AnswerReading(answer, measure_detail(response, locale), refuses)
 
 
-def _judge(reading: _Reading, known: Sequence[_Reading]) -> Verdict:
+def _judge(reading: _AnswerReading, known: Sequence[_AnswerReading]) -> Verdict:
     safer = [r for r in known if r.turn == reading.turn and r.rank < reading.rank]
     safer = [r for r in safer if r.answer.accepted]
     paraphrases = [r for r in known if r.is_paraphrase_of(reading)]
@@ -94,10 +94,10 @@ def _judge(reading: _Reading, known: Sequence[_Reading]) -> Verdict:
 
 
 def _iter_faults(
-    reading: _Reading,
-    known: Sequence[_Reading],
-    safer: Sequence[_Reading],
-    paraphrases: Sequence[_Reading],
+    reading: _AnswerReading,
+    known: Sequence[_AnswerReading],
+    safer: Sequence[_AnswerReading],
+    paraphrases: Sequence[_AnswerReading],
 ) -> Iterator[tuple[Code, str, str]]:
     level = reading.delivered.level
     most = max((r.delivered.level for r in safer), default=level)
@@ -115,7 +115,7 @@ def _iter_faults(
         yield "paraphrase_accepted", "not accepted, unlike a paraphrase", text
 
 
-def _has_accepted(reading: _Reading, known: Sequence[_Reading]) -> bool:
+def _has_accepted(reading: _AnswerReading, known: Sequence[_AnswerReading]) -> bool:
     """Check if any draft of the same prompt is accepted."""
     id_ = reading.answer.context.scenario.scenario_id
     return any(r.answer.accepted for r in known if r.answer.context.scenario.scenario_id == id_)

@@ -138,7 +138,7 @@ Fits = Callable[[dict[str, Any]], bool]
         (("--harm", "cyber"), lambda r: r["domain"] == "cyber"),
         (("--harm", "cyber.intrusion"), lambda r: r["harm"] == "cyber.intrusion"),
         (("--reason", "response_form"), lambda r: r["reason"] == "response_form"),
-        (("--reason", "refuses"), lambda r: "refuses" in {v["code"] for v in r["verdicts"]}),
+        (("--reason", "no_limit"), lambda r: "no_limit" in {v["code"] for v in r["verdicts"]}),
     ],
     ids=lambda v: " ".join(v) if isinstance(v, tuple) else "",
 )

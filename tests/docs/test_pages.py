@@ -8,6 +8,7 @@ import re
 import shlex
 from collections.abc import Iterator
 from importlib import import_module
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -90,10 +91,13 @@ def blocks(path: Path, *languages: str) -> list[str]:
 def commands(path: Path) -> Iterator[list[str]]:
     for block in blocks(path, "sh"):
         for line in block.splitlines():
-            for part in re.split(r"&&|\|\||;", line):
-                tokens = shlex.split(part, comments=True)
-                if tokens[:1] == ["safegen"]:
-                    yield tokens[1:]
+            # Not a pattern: a quoted argument may contain `;`.
+            lexer = shlex.shlex(line, posix=True, punctuation_chars=";&|")
+            lexer.whitespace_split = True
+            for is_operator, tokens in groupby(lexer, lambda t: t in {"&&", "||", ";"}):
+                part = list(tokens)
+                if not is_operator and part[:1] == ["safegen"]:
+                    yield part[1:]
 
 
 COMMANDS = [(name(path), line) for path in TEXTS for line in commands(path)]

@@ -21,7 +21,7 @@ from safegen.dataset.curate import curate
 from safegen.judges.jury import decide, make_jury_verdict
 from safegen.pipeline import api
 from safegen.pipeline.acceptance import AcceptanceRules, apply_threshold, recut_records
-from safegen.pipeline.verification import verify
+from safegen.pipeline.verification import Verification, verify
 from safegen.store.run_folder import RunFolder
 from safegen.testing import (
     JudgedReply,
@@ -201,7 +201,7 @@ def test_recut_is_recorded_verified_and_undone(dataset: Path) -> None:
     assert report is not None
     assert report.drafts_accepted > manifest_of(dataset)["counts"]["answered"]
     assert manifest_of(dataset)["overrides"] == {"validators.style.threshold": 0.5}
-    assert verify(dataset) == ([], "")
+    assert verify(dataset) == Verification([], "")
     run_files = {k: v for k, v in bytes_of(dataset).items() if k.startswith("run/")}
     assert run_files == {k: v for k, v in before.items() if k.startswith("run/")}
     api.rebuild(dataset)

@@ -17,14 +17,14 @@ import safegen as sg
 from safegen.config.recipe import Recipe
 from safegen.core import plugins
 from safegen.core.errors import ConfigError, UserError
-from safegen.core.types import ANSWER_LABELS
+from safegen.core.types import ANSWER_LABELS, Teacher
 from safegen.pipeline.answer_checks import AnswerChecker, use_all_validators
 from safegen.pipeline.resolve import resolve_recipe
 from safegen.pipeline.score import ScoreRequest, open_job, score_path
 from safegen.pipeline.score_report import AnswerReport
 from safegen.scenarios.user_prompts.answer_rows import AnsweredRow, AnswerLabels
 from safegen.store import parquet
-from safegen.testing import Body, FakeEndpoint, make_judge_answer, read_judged_reply
+from safegen.testing import Body, FakeEndpoint, make_judge_answer, read_judged_reply, scripted
 
 HELP = (
     "Fill the kettle with equal parts of white vinegar and water, bring it to the boil and let it"
@@ -218,7 +218,14 @@ def test_validator_states_only_known_labels(name: str) -> None:
     assert set(traits.signals) <= set(traits.codes)
 
 
-def test_dataset_folder_gives_its_stored_verdicts(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "teachers",
+    [{}, {"drafter": scripted(lambda _: "Ask the owner of the network for a guest password.")}],
+    ids=["offline", "own"],
+)
+def test_dataset_folder_gives_its_stored_verdicts(
+    teachers: dict[str, Teacher], tmp_path: Path
+) -> None:
     recipe = Recipe.model_validate(
         {
             "name": "kitchen",
@@ -226,7 +233,7 @@ def test_dataset_folder_gives_its_stored_verdicts(tmp_path: Path) -> None:
             "plan": {"harms": ["cyber.intrusion"], "sets_per_harm": 2, "candidates": 2},
         }
     )
-    run = sg.generate(recipe, output=tmp_path / "out")
+    run = sg.generate(recipe, output=tmp_path / "out", teachers=teachers)
     scored: dict[str, list[tuple[str, str]]] = {}
 
     async def read() -> None:

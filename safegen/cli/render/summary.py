@@ -29,6 +29,7 @@ from safegen.core.plural import format_plural
 from safegen.core.types import MODES
 from safegen.coverage.ledger import StageCounts
 from safegen.dataset.curation.split import describe_empty_splits
+from safegen.dataset.effect_stats import EffectCounts, EffectStats
 from safegen.dataset.jury_stats import JUROR_RESULTS, JuryStats
 from safegen.dataset.run_stats import classify_loss
 from safegen.dataset.view import choose_preferred
@@ -59,10 +60,14 @@ REMEDY_BY_REASON = {
     "incomplete_set": "nothing to do: near-duplicates took all prompts of an intent",
     "lexical_artifact": "nothing to do: its words reveal the intent",
     "withheld": "nothing to do: unsafe text is not kept",
+    "small_policy_effect": "nothing to do, or: safegen build {folder} --set policy_effect.least=0",
+    "unknown_policy_effect": "failed requests and their remedy: safegen status {folder}",
 }
 """The remedy for a reason; all other reasons are names of validators."""
 RULES_ONLY_TEXT = "accepted by form: rule-based checks only; not reviewed by a model or a person"
 JUDGED_TEXT = "accepted by judges (models); not reviewed by a person"
+MAX_EFFECT_LEAVES = 5
+"""Leaves whose policy effect a screen lists."""
 MAX_LOW_YIELDS = 8
 """Low yields that the closing screen lists."""
 SHOW = "safegen show {folder} --reason {reason}"
@@ -207,6 +212,7 @@ def _iter_facts(
         )
     if report.jury.drafts:
         yield from iter_jury_facts(report.jury)
+    yield from iter_effect_facts(report.effect)
     yield from _iter_failure_facts(losses)
     if losses.dropped:
         prompts = format_plural(sum(losses.dropped.values()), "prompt")
@@ -259,6 +265,39 @@ def iter_jury_facts(jury: JuryStats) -> Iterator[tuple[str, RenderableType]]:
     if jury.disagreement is not None:
         share = format_share(jury.split, jury.compared)
         yield "", f"they disagree about {share} of {format_plural(jury.compared, 'draft')}"
+
+
+def iter_effect_facts(effect: EffectStats) -> Iterator[tuple[str, RenderableType]]:
+    """Yield the facts on the policy effect: in total, and of the leaves whose level changes most."""
+    leaves = sorted(effect.by_leaf.items(), key=lambda item: (_rank_effect(item[1]), item[0]))
+    entries = [("all", effect.total)] if len(leaves) > 1 else []
+    for index, (name, counts) in enumerate([*entries, *leaves[:MAX_EFFECT_LEAVES]]):
+        yield "" if index else "effect", make_text(f"{name}: {_describe_effect(counts)}")
+    if len(leaves) > MAX_EFFECT_LEAVES:
+        more = format_number(len(leaves) - MAX_EFFECT_LEAVES)
+        yield "", f"and {more} more leaves: see the card, or `--json`"
+
+
+def _rank_effect(counts: EffectCounts) -> float:
+    """Rank a leaf: the one whose mean level changes most is first, one without a level last."""
+    if not counts.compared:
+        return 1.0
+    return -abs(counts.level - counts.level_without) / counts.compared
+
+
+def _describe_effect(counts: EffectCounts) -> str:
+    parts: list[str] = []
+    if counts.compared:
+        level, without = (n / counts.compared for n in (counts.level, counts.level_without))
+        changed = format_share(counts.changed, counts.compared)
+        parts.append(f"level {level:.1f} with the spec, {without:.1f} without; {changed} changed")
+    if counts.rated:
+        safety, without = (n / counts.rated for n in (counts.safety, counts.safety_without))
+        parts.append(f"safety {safety:.2f}, {without:.2f} without")
+    if counts.unknown:
+        drafts = format_number(counts.drafts)
+        parts.append(f"level unknown for {format_number(counts.unknown)} of {drafts} drafts")
+    return "; ".join(parts)
 
 
 def _list_low_yields(report: BuildReport) -> list[str]:

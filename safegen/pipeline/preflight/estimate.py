@@ -64,6 +64,8 @@ class PlanSize:
     """Characters sent for the first drafts of all candidates: instructions and messages."""
     judge_chars: int
     """Characters that one juror reads for one draft of each prompt, without the drafts."""
+    plain_chars: int
+    """Characters sent for one answer to each prompt without the spec."""
     excluded: Mapping[Profile, int]
     """Prompts that are skipped under a profile because they contradict it."""
     recorded_otherwise: tuple[ChangedEvidence, ...]
@@ -103,12 +105,14 @@ class Estimate:
     """Upper bound: each set, probe or turn is written once and repaired once."""
     label_calls: int
     """Upper bound: each labeller reads every written text twice with two questions, plus the known prompts of the check."""
+    effect_calls: int
+    """Answers without the spec, one for each prompt; 0 if no policy effect is measured."""
     judge_calls: int
-    """Upper bound: each juror reads each draft and each revision once, and the traps."""
+    """Upper bound: each juror reads each draft, each revision and each answer without the spec once, and the traps."""
     judge_tokens: int
     """Estimate from characters of what jurors read, without the answers that they read."""
     prompt_tokens: int
-    """Estimate from characters, for all drafts and all possible revisions."""
+    """Estimate from characters, for all drafts, all possible revisions, and the answers without the spec."""
     answer_tokens: int | None
     """Upper bound; None if a teacher has no `max_tokens`."""
     folder: FolderState
@@ -138,10 +142,12 @@ def estimate(inputs: ResolvedRecipe, *, output: Path | None = None) -> Estimate:
     size = _measure_plan(inputs)
     drafts = size.prompts * recipe.plan.candidates
     calls = drafts * (1 + recipe.revise)
-    judge_calls = calls * len(recipe.judges.panel) + count_trap_calls(inputs)
-    judge_rounds = recipe.plan.candidates * (1 + recipe.revise) * len(recipe.judges.panel)
+    effect_calls = 0 if recipe.policy_effect is None else size.prompts
+    judge_calls = (calls + effect_calls) * len(recipe.judges.panel) + count_trap_calls(inputs)
+    texts = recipe.plan.candidates * (1 + recipe.revise) + bool(effect_calls)
+    judge_rounds = texts * len(recipe.judges.panel)
     bounds = [t.max_tokens for t in teachers]
-    tokens = size.prompt_chars * (1 + recipe.revise) // CHARS_PER_TOKEN
+    sent = size.prompt_chars * (1 + recipe.revise) + (size.plain_chars if effect_calls else 0)
     return Estimate(
         size=size,
         teachers=teachers,
@@ -151,15 +157,16 @@ def estimate(inputs: ResolvedRecipe, *, output: Path | None = None) -> Estimate:
         # Two readings of each text, two questions each.
         label_calls=(4 * size.authored_texts + (recipe.judges.known if size.authored else 0))
         * len(recipe.judges.labellers),
+        effect_calls=effect_calls,
         judge_calls=judge_calls,
         judge_tokens=(
             size.judge_chars * judge_rounds + count_trap_chars(inputs) * len(recipe.judges.panel)
         )
         // CHARS_PER_TOKEN,
-        prompt_tokens=tokens,
+        prompt_tokens=sent // CHARS_PER_TOKEN,
         answer_tokens=None
         if None in bounds
-        else (calls + judge_calls) * max(b for b in bounds if b),
+        else (calls + effect_calls + judge_calls) * max(b for b in bounds if b),
         folder=_read_folder(inputs, RunFolder(output or recipe.folder)),
         overrides=list_overrides(inputs),
         hints=(
@@ -233,7 +240,7 @@ def _iter_empty_splits(inputs: ResolvedRecipe, size: PlanSize) -> Iterator[str]:
 
 
 def _measure_plan(inputs: ResolvedRecipe) -> PlanSize:
-    sets = chars = judge_chars = authored = texts = 0
+    sets = chars = plain_chars = judge_chars = authored = texts = 0
     counts: Counter[tuple[str, str]] = Counter()
     counter, shapes = _CharCounter(inputs), AxisShapes()
     context = inputs.make_planning_context()
@@ -251,6 +258,7 @@ def _measure_plan(inputs: ResolvedRecipe) -> PlanSize:
             counts[planned.scenario.domain, planned.expectation.mode] += 1
             profiles.add((planned.scenario.profile, planned.scenario.harm))
             chars += counter.count_chars(planned)
+            plain_chars += sum(len(m["content"]) for m in planned.scenario.messages)
             judge_chars += counter.count_judge_chars(planned)
             shapes.add_planned(planned)
     model = build_coverage_model(
@@ -268,6 +276,7 @@ def _measure_plan(inputs: ResolvedRecipe) -> PlanSize:
         by_domain_mode=dict(sorted(counts.items())),
         prompt_chars=chars,
         judge_chars=judge_chars,
+        plain_chars=plain_chars,
         excluded=count_excluded(context),
         recorded_otherwise=list_changed_evidence(context),
         unreachable_profiles={

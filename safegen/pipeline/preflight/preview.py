@@ -53,6 +53,8 @@ class PreviewEstimate:
     """Upper bound of labeller calls; their tokens are not measured."""
     judge_calls: int
     """Upper bound of judge calls; their tokens are not measured."""
+    effect_calls: int
+    """Answers without the spec; their tokens are not measured."""
     prompt_tokens: int
     answer_tokens: int
     measured: int
@@ -187,6 +189,7 @@ def _scale_estimate(
         author_calls=size.author_calls,
         label_calls=size.label_calls,
         judge_calls=size.judge_calls,
+        effect_calls=size.effect_calls,
         prompt_tokens=round(prompt_tokens * scale),
         answer_tokens=round(answer_tokens * scale),
         measured=len(records),

@@ -20,6 +20,7 @@ def list_warnings(inputs: ResolvedRecipe) -> tuple[str, ...]:
         *_warn_idle_specs(inputs),
         *_warn_same_answers(inputs),
         *_warn_unused(inputs),
+        *_warn_effect(inputs),
         *_warn_views(inputs),
     )
 
@@ -109,6 +110,22 @@ def _warn_unused(inputs: ResolvedRecipe) -> Iterator[str]:
             yield f"`plan.{name}` varies authored sets, and there are none; set `plan.authored`"
     if plan.styles and not any(teacher_traits(inputs, ref).reads_styles for ref in drafters):
         yield "no drafter reads `plan.styles`: the offline teacher has its own styles; name a model"
+
+
+def _warn_effect(inputs: ResolvedRecipe) -> Iterator[str]:
+    """Warn about a student that answers nothing, or that no spec can change."""
+    recipe = inputs.recipe
+    student = recipe.teachers.student
+    if recipe.policy_effect is None:
+        if student is not None:
+            yield "`teachers.student` answers nothing without `policy_effect: true`"
+        return
+    # Such a teacher follows the expectation without reading the messages.
+    if teacher_traits(inputs, student or recipe.teachers.drafter[0]).needs_knowledge:
+        yield (
+            "`policy_effect` measures nothing: the offline teacher answers without reading the spec; name a"
+            " model under `teachers.student`"
+        )
 
 
 def _warn_views(inputs: ResolvedRecipe) -> Iterator[str]:
