@@ -36,8 +36,10 @@ _TOKEN = re.compile(
     re.DOTALL,
 )
 _QUANTIFIERS = frozenset("?*+{")
-# A character, class or sign of a pattern for RE2, and the repeats after it.
-_PIECE = re.compile(r"\\x\{\w*\}|\\.|\(\?:|\[\^?(?:\\.|[^\]\\])*\]|.", re.DOTALL)
+# Characters, a class or a sign of a pattern for RE2, and the repeats after it.
+_PIECE = re.compile(
+    r"[^\\\[()|?*+]+(?![?*+])|\\x\{\w*\}|\\.|\(\?:|\[\^?(?:\\.|[^\]\\])*\]|.", re.DOTALL
+)
 _REPEATS = re.compile(r"[?*+]*")
 
 
