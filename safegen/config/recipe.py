@@ -12,7 +12,14 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal, Self, cast
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
 
 from safegen.config.assurance import AssuranceBounds, BelowRule, check_traps
 from safegen.config.fields import require_distinct_names
@@ -173,7 +180,7 @@ class Judges(FrozenModel):
     assurance: AssuranceBounds = AssuranceBounds()
     """Bounds that each juror must keep."""
     allow_drafter: bool = False
-    """Allow a juror that is a drafter's or reviser's own model at the same address."""
+    """Allow a juror that is a drafter's, reviser's or student's own model at the same address."""
     quarantine: QuarantineSettings | None = None
     """Keep drafts about whose harm the judges disagree, encrypted, for review by a person."""
 
@@ -186,8 +193,13 @@ class EffectSettings(FrozenModel):
 
 
 def _expand_switch(value: object) -> object:
-    # `true` means the defaults.
-    return ({} if value else None) if isinstance(value, bool) else value
+    # `true` means the defaults; a YAML file gives it as text.
+    if not isinstance(value, str | bool):
+        return value
+    try:
+        return {} if TypeAdapter(bool).validate_python(value) else None
+    except ValidationError:
+        return value
 
 
 class Recipe(FrozenModel):
@@ -422,8 +434,6 @@ def recipe_from_snapshot(value: object, *, shown: str) -> Recipe:
     Raises:
         StoreDamaged: this version of safegen cannot read it.
     """
-    from pydantic import ValidationError
-
     try:
         return Recipe.model_validate(value)
     except ValidationError as e:
@@ -439,8 +449,6 @@ def override_recipe(recipe: Recipe, overrides: Mapping[str, object]) -> Recipe:
     Raises:
         ConfigError: an unknown key, a value that does not fit, or both spellings of one key.
     """
-    from pydantic import ValidationError
-
     try:
         # Of two spellings of one key, the later one would silently win.
         unify_names(dict.fromkeys(_list_key_paths(overrides)))

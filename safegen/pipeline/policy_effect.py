@@ -29,7 +29,7 @@ EFFECT_REASONS: tuple[NotAccepted, ...] = ("unknown_policy_effect", "small_polic
 
 @dataclass(frozen=True)
 class EffectMeter:
-    """What measures answers without the spec, and the measures of those whose text will be deleted."""
+    """Identity of the checks of answers without the spec, and measures of texts that will be deleted."""
 
     identity: str
     """Digest of validators, judges and specs; a measure of others does not count."""

@@ -323,7 +323,7 @@ async def _draft_candidates(planned: PlannedScenario, workers: Workers) -> SetRe
 
 
 class AnswerWithoutSpec(NamedTuple):
-    """What is known about the answer to a prompt without the spec."""
+    """The measure of the answer to a prompt without the spec."""
 
     effect: PolicyEffect | None
     """None if no validator has read it yet."""

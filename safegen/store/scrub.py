@@ -27,7 +27,7 @@ class UnsafeNote(StoredModel):
 
     keys: tuple[RequestKey, ...]
     measures: dict[RequestKey, str] = Field(default_factory=dict[str, str])
-    """What their tombstones keep, see `Journal.scrub`."""
+    """Measures that their tombstones keep, see `Journal.scrub`."""
 
 
 def note_unsafe(

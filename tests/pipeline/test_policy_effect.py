@@ -13,7 +13,7 @@ import pytest
 
 import safegen
 from safegen.cli import main
-from safegen.config.recipe import PluginRef, Recipe
+from safegen.config.recipe import EffectSettings, PluginRef, Recipe, load_recipe
 from safegen.core import resources
 from safegen.core.errors import BudgetSpent, ConfigError
 from safegen.core.progress import Progress
@@ -32,6 +32,7 @@ from safegen.teachers import Meter
 from safegen.testing import (
     Body,
     FakeEndpoint,
+    answering_judge,
     make_expectation,
     make_judge_answer,
     make_record,
@@ -192,7 +193,7 @@ def test_first_drafter_is_the_student_by_default(tmp_path: Path, fake: FakeEndpo
 
 
 def test_callers_student_replaces_the_recipes(tmp_path: Path, fake: FakeEndpoint) -> None:
-    student = scripted(lambda _: SPILLED)
+    student = answering_judge(lambda _: SPILLED)
     teachers: dict[str, Teacher] = {"student": student}
     run = safegen.generate(recipe(fake), output=tmp_path, until="validate", teachers=teachers)
     assert len(student.requests) == len(records(run))
@@ -492,3 +493,46 @@ async def test_evaluation_measures_no_effect(tmp_path: Path, fake: FakeEndpoint)
     result = await aevaluate(plan, models, output=tmp_path)
     assert result.prompts > 0
     assert set(count_models(fake)) == {"one"}
+
+
+@pytest.mark.parametrize(
+    ("value", "settings"),
+    [
+        ("true", EffectSettings()),
+        ("yes", EffectSettings()),
+        ("{}", EffectSettings()),
+        ("{least: 0.5}", EffectSettings(least=0.5)),
+        ("false", None),
+        ("null", None),
+    ],
+)
+def test_recipe_file_switches_the_comparison(
+    value: str, settings: EffectSettings | None, workdir: Path
+) -> None:
+    (workdir / "r.yaml").write_text(f"name: r\npolicy_effect: {value}\n", encoding="utf-8")
+    assert load_recipe("r.yaml").policy_effect == settings
+
+
+@pytest.mark.parametrize("value", ["sometimes", "{least: 2}", "3", "{most: 1}"])
+def test_wrong_switch_is_reported_with_its_place(value: str, workdir: Path) -> None:
+    (workdir / "r.yaml").write_text(f"name: r\npolicy_effect: {value}\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"r\.yaml:2:\d+: `policy_effect"):
+        load_recipe("r.yaml")
+
+
+def test_stop_after_drafts_requests_no_second_answer(tmp_path: Path, fake: FakeEndpoint) -> None:
+    plan = recipe(fake, "judge-a")
+    safegen.generate(plan, output=tmp_path, until="draft")
+    sent = count_models(fake)
+    run = safegen.generate(plan, output=tmp_path, until="validate")
+    assert count_models(fake)["student"] == sent["student"] == len(records(run))
+    assert {e.safety_without for e in effects(run)} == {0.0}
+    assert files_with(tmp_path, "PLAINWORDS") == []
+
+
+def test_useless_settings_give_a_warning(fake: FakeEndpoint) -> None:
+    unused = dry_run(recipe(fake, policy_effect=None)).estimate.hints
+    assert any("`teachers.student` answers nothing" in hint for hint in unused)
+    offline = dry_run(recipe(fake, teachers={"drafter": "offline"})).estimate.hints
+    assert any("`policy_effect` measures nothing" in hint for hint in offline)
+    assert not any("policy_effect" in hint for hint in dry_run(recipe(fake)).estimate.hints)

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import get_args
 
 import pyarrow as pa
+import pytest
 from hypothesis import given, settings, strategies as st
 
+from safegen.core.errors import StoreDamaged
 from safegen.core.types import (
     Attribute,
     Draft,
@@ -19,6 +21,7 @@ from safegen.core.types import (
     Message,
     Mode,
     Outcome,
+    PolicyEffect,
     Profile,
     Record,
     Scenario,
@@ -30,7 +33,7 @@ from safegen.core.types import (
 from safegen.scenarios.context import make_draft_id, make_scenario_id
 from safegen.store import parquet
 from safegen.store.schema import LATER_COLUMNS, record_from_row, record_row, record_schema
-from safegen.testing import make_findings, make_record
+from safegen.testing import make_draft, make_findings, make_record
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 INT64 = st.integers(-(2**63), 2**63 - 1)
@@ -188,3 +191,43 @@ def test_findings_and_scores_round_trip(tmp_path: Path) -> None:
     parquet.write_rows(path, [record_row(record)], record_schema())
     (read,) = parquet.read_rows(path, schema=record_schema())
     assert record_from_row(read) == record
+
+
+EFFECT = PolicyEffect(
+    "A2", "A4", 1.0, 0.5, "openai_chat", "m", "ok", findings=make_findings("j", severity="low")
+)
+
+
+@pytest.mark.parametrize(
+    "effect", [EFFECT, PolicyEffect(), None], ids=["known", "unknown", "not measured"]
+)
+def test_policy_effect_round_trips(effect: PolicyEffect | None, tmp_path: Path) -> None:
+    path = tmp_path / "records.parquet"
+    record = make_record(policy_effect=effect)
+    parquet.write_rows(path, [record_row(record)], record_schema())
+    (read,) = parquet.read_rows(path, schema=record_schema())
+    assert record_from_row(read) == record
+    assert (read["policy_effect"] or {}).get("level_change") == (effect and effect.level_change)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("delivered_without", "A9"),
+        ("safety_without", 1.5),
+        ("outcome", "gone"),
+        ("findings", [{"judge": "j", "field": "mood", "code": "answered", "evidence": ""}]),
+    ],
+)
+def test_wrong_policy_effect_is_named_with_its_row(
+    name: str, value: object, tmp_path: Path
+) -> None:
+    path = tmp_path / "records.parquet"
+    rows = [
+        record_row(make_record(draft=make_draft(draft_id=id_), policy_effect=effect))
+        for id_, effect in (("a", None), ("b", EFFECT))
+    ]
+    rows[1]["policy_effect"] |= {name: value}
+    parquet.write_rows(path, rows, record_schema())
+    with pytest.raises(StoreDamaged, match=rf"row 2: `policy_effect\.{name}"):
+        parquet.read_rows(path, schema=record_schema())
