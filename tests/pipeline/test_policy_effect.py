@@ -32,6 +32,7 @@ from safegen.teachers import Meter
 from safegen.testing import (
     Body,
     FakeEndpoint,
+    answering_judge,
     make_expectation,
     make_judge_answer,
     make_record,
@@ -192,7 +193,7 @@ def test_first_drafter_is_the_student_by_default(tmp_path: Path, fake: FakeEndpo
 
 
 def test_callers_student_replaces_the_recipes(tmp_path: Path, fake: FakeEndpoint) -> None:
-    student = scripted(lambda _: SPILLED)
+    student = answering_judge(lambda _: SPILLED)
     teachers: dict[str, Teacher] = {"student": student}
     run = safegen.generate(recipe(fake), output=tmp_path, until="validate", teachers=teachers)
     assert len(student.requests) == len(records(run))
