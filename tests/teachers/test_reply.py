@@ -126,6 +126,8 @@ def test_reply_without_text_is_empty(content: object, message: Any, says: str) -
         ("Add oil.", {"reasoning_content": "hm"}),
         ("Add oil.", {"reasoning": "hm"}),
         ("<answer>Add oil.</answer>", {"reasoning": "hm"}),
+        ("<answer>\nAdd oil.\n</answer>\n", {"reasoning": "hm"}),
+        ("<response>\nAdd oil.\n</response>\n<|im_end|>\n", {"reasoning_content": "hm"}),
         ("Add oil.", {"thinking": "hm"}),
         ("Add oil.", {"reasoning_details": [{"type": "reasoning.text", "text": "hm"}]}),
         ("Add oil.", {"thinking_blocks": [{"type": "thinking", "thinking": "hm"}]}),
