@@ -81,7 +81,12 @@ def recipe(fake: FakeEndpoint, *judges: str, **keys: Any) -> Recipe:
         "name": "compared",
         "plan": plan | keys.pop("plan", {}),
         "teachers": {"drafter": ref(fake, "drafter"), "student": ref(fake, "student")},
-        "judges": {"panel": [ref(fake, name) for name in judges], "traps": 0},
+        "judges": {
+            "panel": [ref(fake, name) for name in judges],
+            "traps": 0,
+            # The levels of these tests decide about effects alone.
+            "thresholds": {"assistance": {"refuse_redirect": "A4"}},
+        },
         "validators": ["length_bounds", "response_form"],
         "require": ["length_bounds"],
         "policy_effect": True,
