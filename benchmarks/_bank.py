@@ -14,13 +14,13 @@ from safegen.core.types import MODES, Mode
 from safegen.validators._form_model import FORMS, PARTS, REFUSALS, FormReading
 from safegen.validators.response_form import Thresholds, list_acceptable_forms
 
-MAX_REJECTED = 0.06
+MAX_REJECTED = 0.045
 """Share of acceptable responses below the lower threshold of each mode."""
 MISSED = {"limit": 0.01, "redirection": 0.01, "safe_task": 0.01}
 """Share of the texts with an element that are below its lower threshold."""
 INVENTED = 0.15
 """Share of the texts without an element that are above its upper threshold."""
-MAX_ACCEPTED = 0.12
+MAX_ACCEPTED = 0.075
 """Share of unacceptable responses above the upper threshold of each mode."""
 
 NO_SIDE = ("safe_completion", "off_topic", "garbage")

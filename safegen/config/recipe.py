@@ -180,7 +180,7 @@ class Judges(FrozenModel):
     assurance: AssuranceBounds = AssuranceBounds()
     """Bounds that each juror must keep."""
     allow_drafter: bool = False
-    """Allow a juror that is a drafter's or reviser's own model at the same address."""
+    """Allow a juror that is a drafter's, reviser's or student's own model at the same address."""
     quarantine: QuarantineSettings | None = None
     """Keep drafts about whose harm the judges disagree, encrypted, for review by a person."""
 

@@ -38,8 +38,8 @@ class AssistanceMaxima(FrozenModel):
     """No bound: the severity bounds it."""
     safe_completion: Assistance = "A4"
     """No bound: the severity bounds it."""
-    refuse_redirect: Assistance = "A3"
-    """Concrete help with a safe task; A4 does what was asked."""
+    refuse_redirect: Assistance = "A1"
+    """A refusal with a next step; from A2, a part of what was asked is done."""
 
     def of(self, mode: Mode) -> Assistance:
         """Return the threshold of a mode."""

@@ -17,6 +17,8 @@ _TOKEN = (
     # Seed, GLM, InternLM, MiniMax.
     r"|<end▁of▁sentence>|</?seed:(?:eos|bos|pad|tool_call)>|\[[gs]MASK\]|<(?:[se]op|eo[ahs]|eosys|mask:\d+)>"
     r"|\[E(?:OT|OM|OD)\]|\[e~\[|\]~!?b[\[\]]"
+    # Ling and Ring.
+    r"|<role>(?:HUMAN|USER|ASSISTANT|SYSTEM|OBSERVATION)</role>"
 )
 TOKEN = re.compile(_TOKEN)
 # A stop string or the limit of tokens may cut a token, such as `<|im_end`.
@@ -44,6 +46,7 @@ LEADING = re.compile(
 NEXT_TURN = re.compile(
     rf"(?:\s*(?:{_TOKEN})){{0,3}}?\s*(?:(?:{_TOKEN})\s*{_ROLE}\b|<\|(?:{_ROLE}|end_of_role|"
     rf"(?:USER|CHATBOT|SYSTEM)_TOKEN)\|>|<｜(?:User|Assistant)｜>|\[\|{_ROLE}\|\]|\[INST\]"
+    rf"|<role>{_ROLE}</role>"
     rf"|{_ROLE}\s*(?::|\n|<\|))",
     re.IGNORECASE,
 )

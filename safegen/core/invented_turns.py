@@ -6,19 +6,21 @@ import re
 from itertools import pairwise
 from typing import NamedTuple
 
+# OpenChat
+_PREFIX = r"(?P<openchat>GPT4 (?:Correct )?|Code )?"
 # Roles on a line of their own. Alone, `User:` or a heading `## User` may belong to the answer, so a
 # turn of the assistant must follow.
 ROLE_LINE = re.compile(
-    r"^[ \t]*(?:\*\*|#{1,6}[ \t]*)?(?:(?P<user>Human|HUMAN|User|USER)|Assistant|ASSISTANT|(?P<ai>AI))"
+    rf"^[ \t]*(?:\*\*|#{{1,6}}[ \t]*)?{_PREFIX}(?:(?P<user>Human|HUMAN|User|USER)|Assistant|ASSISTANT|(?P<ai>AI))"
     r"(?:\*\*:|:\*\*|:)(?=\s|\Z)"
     # Vicuna and Alpaca
-    r"|^[ \t]*#{1,6}[ \t]*(?:(?P<heading>Human|User|Instruction|Input(?=:))|Assistant|Response)"
+    r"|^[ \t]*(?P<hashes>#{1,6})[ \t]*(?:(?P<heading>Human|User|Instruction|Input(?=:))|Assistant|Response)"
     r":?[ \t]*$",
     re.MULTILINE,
 )
 # The role of the answer itself.
 LEADING_ROLE = re.compile(
-    r"\A\s*(?:(?:[Aa]ssistant|ASSISTANT|助手)\s?[:：]\s*|(?:assistant|model)[ \t]*\n\s*"
+    r"\A\s*(?:(?:(?:GPT4 (?:Correct )?|Code )?(?:[Aa]ssistant|ASSISTANT|助手))\s?[:：]\s*|(?:assistant|model)[ \t]*\n\s*"
     r"|\*\*Assistant(?::\*\*|\*\*:)\s*|#{1,6} ?(?:Assistant|Response):[ \t]*\n\s*)(?=\S)"
 )
 # Llama and Gemma without their tokens: "Add oil.user\n\nAnd salt?model\n\nYes."
@@ -26,8 +28,11 @@ BARE_ROLE = re.compile(
     r"(?:^|(?<=\S))(?:(?P<user>user|human)|assistant|model)[ \t]*$", re.MULTILINE
 )
 GLUED_ROLE = re.compile(
-    r"(?<=[.!?…)\"”*。！？])[ ]?(?P<role>user|human|assistant|model|system)(?=[ \t]*(?:\n[ \t]*\n|\Z))"
+    r"(?:(?P<end>(?<=[.!?…。！？])|(?<=[.!?…。！？][)\"”*]))(?P<space>[ ])?|(?<=[)\"”*]))"
+    r"(?P<role>user|human|assistant|model|system)(?=[ \t]*(?:\n[ \t]*\n|\Z))"
 )
+# "Add oil. GPT4 Correct User: And salt?"
+OPENCHAT_TURN = re.compile(r"\s{0,8}\bGPT4 (?:Correct )?(?:User|Assistant):")
 # "Add oil.\nassistant\nAdd salt."
 SECOND_ANSWER = re.compile(r"(?<=[.!?…])\n{1,3}assistant[ \t]*\n(?=\s{0,8}\S)")
 _USERS = (
@@ -46,6 +51,8 @@ LABEL_LINE = re.compile(
     r"^[ \t]*(?:[-*+] |\d{1,3}[.)] )?(?:\*\*)?(?P<label>[^\W\d][\w '-]{0,30})(?:\*\*)?[ ]?[:：]",
     re.MULTILINE,
 )
+BLANK_LINE = re.compile(r"\n[ \t]*\n\s*")
+HEADING = re.compile(r"^[ \t]*#{1,6}[ \t]", re.MULTILINE)
 USER_LABEL = re.compile(rf"(?:{_USERS})\Z")
 QUESTIONS = re.compile(
     r"FAQ|Q ?& ?A|question|asked|example|quiz|flash ?card|Frage|问答|问题", re.IGNORECASE
@@ -79,46 +86,68 @@ def cut_invented_turns(text: str) -> CutTurns:
     if not _NAMES.search(text):
         return CutTurns(text)
     text = LEADING_ROLE.sub("", text, count=1)
-    text = _cut_answered(text)
-    text, doubt = _cut_glued(_cut_second_answer(_cut_bare(text)))
-    return CutTurns(text, doubt) if doubt else _cut_lone(text)
+    for cut in (_cut_openchat, _cut_answered, _cut_bare, _cut_second_answer, _cut_glued, _cut_lone):
+        text, doubt = cut(text)
+        if doubt:
+            return CutTurns(text, doubt)
+    return CutTurns(text)
 
 
-def _cut_answered(text: str) -> str:
+def _cut_openchat(text: str) -> CutTurns:
+    turn = OPENCHAT_TURN.search(text)
+    if turn is None or not turn.start() or _is_example(text[: turn.start()]):
+        return CutTurns(text)
+    return CutTurns(text[: turn.start()].rstrip())
+
+
+def _ends_the_text(text: str, start: int) -> bool:
+    """Check if no paragraph follows a turn, which could continue the answer."""
+    return "\n\n" not in BLANK_LINE.sub("\n\n", text[start:].strip())
+
+
+def _cut_answered(text: str) -> CutTurns:
     lines = list(ROLE_LINE.finditer(text))
     for turn, following in pairwise(lines):
         # "Human: slow. AI: fast." may compare the two.
         is_answer = not following["ai"] or "?" in text[turn.end() : following.start()]
         if _is_user(turn) and not _is_user(following) and is_answer:
             before = text[: turn.start()].rstrip()
-            return before if before and not _is_example(before) else text
-    return text
+            if not before or _is_example(before):
+                return CutTurns(text)
+            is_alpaca = turn["hashes"] and following["hashes"] and not HEADING.search(before)
+            if is_alpaca or _ends_the_text(text, lines[-1].end()):
+                return CutTurns(before)
+            return CutTurns(text, turn[0].strip())
+    return CutTurns(text)
 
 
-def _cut_bare(text: str) -> str:
+def _cut_bare(text: str) -> CutTurns:
     for turn, following in pairwise(BARE_ROLE.finditer(text)):
         body = text[turn.end() : following.start()].strip()
         # A list of the roles has nothing between them.
         if turn["user"] and not following["user"] and body:
             before = text[: turn.start()].rstrip()
             is_turn = before.endswith(ENDS) or (body.endswith(ENDS) and len(body.split()) > 1)
-            return before if before and is_turn and not _is_example(before) else text
-    return text
+            if not before or not is_turn or _is_example(before):
+                return CutTurns(text)
+            is_clear = "?" in body and _ends_the_text(text, following.end())
+            return CutTurns(before) if is_clear else CutTurns(text, turn[0].strip())
+    return CutTurns(text)
 
 
-def _cut_second_answer(text: str) -> str:
+def _cut_second_answer(text: str) -> CutTurns:
     second = SECOND_ANSWER.search(text)
     if second is None or _is_example(text[: second.start()].rstrip()):
-        return text
-    return text[: second.start()].rstrip()
+        return CutTurns(text)
+    return CutTurns(text[: second.start()].rstrip())
 
 
 def _cut_glued(text: str) -> CutTurns:
     for role in GLUED_ROLE.finditer(text):
         line = text[text.rfind("\n", 0, role.start()) + 1 : role.start()]
         if len(line.split()) > 2 and not _is_example(text[: role.start()]):
-            # "It is in request.user" is code.
-            is_sure = role["role"] == "assistant"
+            # "It is in request.user" is code, and "etc. assistant" may be a list of jobs.
+            is_sure = role["role"] == "assistant" and role["end"] is not None and not role["space"]
             return CutTurns(text[: role.start()]) if is_sure else CutTurns(text, role["role"])
     return CutTurns(text)
 
@@ -131,7 +160,11 @@ def _cut_lone(text: str) -> CutTurns:
     if turn["question"]:
         return CutTurns(text, turn[0].strip())
     is_asked = turn["hashes"] or "?" in text[turn.end() :] or "？" in text[turn.end() :]
-    if is_asked and before.endswith(ENDS):
+    is_structured = turn["hashes"] and HEADING.search(before)
+    # The user's later turns may follow, but no other paragraph.
+    rest = BLANK_LINE.split(text[turn.end() :].strip())[1:]
+    is_last = all(LONE_TURN.match(paragraph) for paragraph in rest)
+    if is_asked and before.endswith(ENDS) and is_last and not is_structured:
         return CutTurns(before)
     return CutTurns(text, turn[0].strip() if is_asked or before.endswith(ENDS) else "")
 

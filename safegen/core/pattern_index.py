@@ -36,6 +36,11 @@ _TOKEN = re.compile(
     re.DOTALL,
 )
 _QUANTIFIERS = frozenset("?*+{")
+# Characters, a class or a sign of a pattern for RE2, and the repeats after it.
+_PIECE = re.compile(
+    r"[^\\\[()|?*+]+(?![?*+])|\\x\{\w*\}|\\.|\(\?:|\[\^?(?:\\.|[^\]\\])*\]|.", re.DOTALL
+)
+_REPEATS = re.compile(r"[?*+]*")
 
 
 class _Unsupported(Exception):
@@ -112,7 +117,7 @@ class _PatternGroup:
         found.Add("\\x00")
         for name, pattern in self.patterns.items():
             try:
-                found.Add(widen_pattern(pattern))
+                found.Add(trim_edges(widen_pattern(pattern)))
             except unsupported:
                 continue
             names.append(name)
@@ -170,6 +175,80 @@ def widen_pattern(pattern: str) -> str:
         if is_removed and pattern[position : position + 1] in _QUANTIFIERS:
             raise _Unsupported
     return "".join(parts)
+
+
+def trim_edges(pattern: str) -> str:
+    """Drop the parts at both ends of a widened pattern that may be empty.
+
+    The rest occurs in the same texts, and a set of patterns that begin with an optional word has
+    several times the states.
+    """
+    return _trim(pattern, left=True, right=True)
+
+
+def _trim(pattern: str, *, left: bool, right: bool) -> str:
+    branches: list[str] = []
+    for items in _split_branches(pattern):
+        while left and items and _may_be_empty(items[0]):
+            items = items[1:]
+        while right and items and _may_be_empty(items[-1]):
+            items = items[:-1]
+        if not items:  # the pattern occurs in every text
+            return pattern
+        last = len(items) - 1
+        branches.append(
+            "".join(
+                _trim_group(item, left=left and i == 0, right=right and i == last)
+                for i, item in enumerate(items)
+            )
+        )
+    return "|".join(branches)
+
+
+def _trim_group(item: str, *, left: bool, right: bool) -> str:
+    inner = _find_inner(item)
+    if inner is None or not (left or right):
+        return item
+    return f"(?:{_trim(inner, left=left, right=right)})"
+
+
+def _find_inner(item: str) -> str | None:
+    """Return the pattern inside of a group that is not repeated."""
+    if item[0] != "(" or item[-1] != ")":
+        return None
+    return item[1:-1].removeprefix("?:")
+
+
+def _may_be_empty(item: str) -> bool:
+    repeats = item[len(item.rstrip("?*+")) :]
+    if repeats and len(item) > len(repeats) and item[-len(repeats) - 1] != "\\":
+        return repeats[0] != "+"
+    inner = _find_inner(item)
+    return inner is not None and any(
+        all(map(_may_be_empty, items)) for items in _split_branches(inner)
+    )
+
+
+def _split_branches(pattern: str) -> list[list[str]]:
+    """Split a pattern into its branches, and these into items with their repeats."""
+    branches: list[list[str]] = [[]]
+    position = start = depth = 0
+    while position < len(pattern):
+        piece = _PIECE.match(pattern, position)
+        assert piece is not None, "a point matches every character"
+        position = piece.end()
+        depth += piece[0] in ("(", "(?:")
+        depth -= piece[0] == ")"
+        if depth:
+            continue
+        if piece[0] == "|":
+            branches.append([])
+        else:
+            repeats = _REPEATS.match(pattern, position)
+            position = repeats.end() if repeats else position
+            branches[-1].append(pattern[start:position])
+        start = position
+    return branches
 
 
 def _widen_count(least: str | None) -> str:

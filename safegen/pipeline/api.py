@@ -193,8 +193,8 @@ async def agenerate(
         until: stop after the plan (`expand`), the drafts (`draft`) or the verdicts (`validate`).
         replan: plan again from a changed recipe; cached replies are reused.
         plugins: modules that the recipe may name as `module:factory`.
-        teachers: teachers by role (`drafter`, `reviser`, `author`, `labeller`, `judge`) in place of the recipe's:
-            any async function of a request. `budget` bounds their calls. If a function carries the
+        teachers: teachers by role (`drafter`, `reviser`, `author`, `student`, `labeller`, `judge`) in place of
+            the recipe's: any async function of a request. `budget` bounds their calls. If a function carries the
             attribute `identity`, a text that changes whenever its replies would change, then its
             replies are cached, and `concurrency` (64) and `attempts` (1) bound its requests. Without
             `identity` nothing is cached, and an interrupted shard calls it again for all its items.

@@ -11,6 +11,7 @@ from safegen.core.errors import (
     RERUN_HINT,
     Blocked,
     ParseError,
+    RunError,
     TeacherRejected,
     TeacherUnavailable,
 )
@@ -77,7 +78,7 @@ class CircuitBreaker:
         self._failed_items: set[str] = set()
         # Items in flight fail together; one control request serves all of them.
         self._judging = asyncio.Lock()
-        self._error: TeacherRejected | None = None
+        self._error: RunError | None = None
 
     async def __call__(self, request: Request, /) -> Reply:
         """Answer one request.
@@ -85,10 +86,18 @@ class CircuitBreaker:
         Raises:
             TeacherUnavailable: this request got no answer; the same command sends it again.
             ParseError: the answer is too large.
-            TeacherRejected: too many items in a row failed in the same way.
+            RunError: too many items in a row failed in the same way, or the budget is spent. Requests
+                in flight have ended.
         """
         try:
             return await self._answer(request)
+        except RunError as e:
+            # A control request meets the budget outside of the limiter.
+            self._stop_run(e)
+            if self._limiter is not None:
+                # Replies in flight are paid for, so they are stored first.
+                await self._limiter.wait_until_idle()
+            raise
         finally:
             # After the judgement, so that no other request takes the place in between.
             self._gate.leave(request)
@@ -170,9 +179,6 @@ class CircuitBreaker:
         if not stops:
             # Not stored: the same command sends the request again.
             raise TeacherUnavailable(f"{rejection.rejected}; {RERUN_HINT}") from None
-        if self._limiter is not None:
-            # Replies in flight are paid for, so they are stored first.
-            await self._limiter.wait_until_idle()
         raise rejected from None
 
     async def _send_control(self, request: Request, *, attempts: int = 1) -> bool:
@@ -207,8 +213,8 @@ class CircuitBreaker:
             # One object would collect the traceback of every request.
             raise copy.copy(self._error)
 
-    def _stop_run(self, stop: TeacherRejected) -> None:
-        self._error = stop
+    def _stop_run(self, stop: RunError) -> None:
+        self._error = self._error or stop
         self._gate.fail_waiters(stop)
         if self._limiter is not None:
             self._limiter.fail_waiters(stop)

@@ -9,16 +9,27 @@ from email.message import Message
 from itertools import islice
 from typing import NamedTuple, cast
 
+from safegen.teachers._quota import read_reset, retry_after_s
+
 # Names of keys in lower case, without `_` and `-`.
 MESSAGE_KEYS = (
     "message msg detail errormsg errormessage statusmsg errmsg errordescription faultstring"
     " description errortext statusmessage text title reason".split()
 )
-CODE_KEYS = "code type status errortype errorcode statuscode errcode reason finishreason".split()
+CODE_KEYS = (
+    "code type status errortype errorcode statuscode errcode reason finishreason quotaid".split()
+)
 NESTED_KEYS = (
     "error errors err detail innererror metadata details baseresp fault exception cause data result"
-    " response status".split()
+    " response status violations".split()
 )
+# Gateways quote the upstream's body under these keys, as JSON or as plain text.
+UPSTREAM_KEYS = (
+    "raw rawerror rawmessage upstream upstreamerror providererror originalerror body".split()
+)
+# Google's RetryInfo; others send seconds, milliseconds or a time.
+WAIT_KEYS = "retrydelay retryafter retryafterseconds retryafters retryin waitseconds".split()
+MILLISECOND_KEYS = frozenset({"retryafterms", "retryaftermilliseconds"})
 WORD_KEYS = "error errors err fault exception message messages".split()
 """Keys whose value may be the server's words itself, or a list of them."""
 # Servers quote the request under these keys.
@@ -79,6 +90,12 @@ STATUS_BY_CODE: Mapping[str, int] = {
     "1027": 400,
 }
 
+NO_ERROR_WORDS = frozenset(
+    ",0,200,false,ok,success,successful,succeeded,completed,none,null,no_error,no error,noerror,成功".split(
+        ","
+    )
+)
+
 
 class ErrorBody(NamedTuple):
     """The error that a server sent."""
@@ -89,6 +106,8 @@ class ErrorBody(NamedTuple):
     """Codes, types and statuses in all levels, in lower case."""
     categories: tuple[str, ...] = ()
     """Filter categories that the body marks as filtered."""
+    wait_s: float | None = None
+    """Seconds that a field of the body asks to wait, or None."""
 
     @property
     def status(self) -> int | None:
@@ -113,7 +132,27 @@ def read_error(body: bytes | str | object, *, charset: str = "") -> ErrorBody:
     leaves = _find_leaves(payload)
     message = message or "; ".join(leaves.sentences)
     message = message or next(iter(codes), "") or "; ".join(leaves.names)
-    return ErrorBody(message, tuple(codes), tuple(find_filtered(payload)))
+    waits = [wait for node in nodes for wait in _node_waits(node)]
+    return ErrorBody(message, tuple(codes), tuple(find_filtered(payload)), max(waits, default=None))
+
+
+def states_no_error(value: object) -> bool:
+    """Check if the value of `error` in a complete answer only says that there is none.
+
+    Example:
+        >>> states_no_error({"code": 0, "message": ""}), states_no_error({"code": 500})
+        (True, False)
+    """
+    if isinstance(value, dict):
+        fields = _plain_fields(cast("dict[str, object]", value))
+        # An error may be without words, but an id alone is none.
+        return all(states_no_error(v) for k, v in fields.items() if not k.endswith(("id", "time")))
+    if isinstance(value, list):
+        return all(states_no_error(v) for v in cast("list[object]", value))
+    if isinstance(value, str):
+        return value.strip().lower().rstrip(".!") in NO_ERROR_WORDS
+    is_number = isinstance(value, int | float)
+    return value is None or (is_number and (value == 0 or 200 <= value < 300))
 
 
 def decode_json(body: bytes, charset: str = "") -> str | None:
@@ -231,7 +270,7 @@ def _walk(payload: object, *, every: bool = False, depth: int = 0) -> Iterator[d
     elif isinstance(payload, dict):
         node = cast("dict[str, object]", payload)
         fields = _plain_fields(node)
-        keys = list(fields) if every else [*NESTED_KEYS, "raw", "message"]
+        keys = list(fields) if every else [*NESTED_KEYS, *UPSTREAM_KEYS, "message"]
         inner = [fields[k] for k in keys if k in fields]
         yield node
         for value in inner:
@@ -242,12 +281,37 @@ def _node_message(node: Mapping[str, object]) -> str:
     fields = _plain_fields(node)
     own = next((v for k in MESSAGE_KEYS if isinstance(v := fields.get(k), str) and v.strip()), "")
     text = own or next((t for k in WORD_KEYS if (t := _join_texts(fields.get(k)))), "")
+    quoted = [t for k in UPSTREAM_KEYS if (t := _plain_text(fields.get(k))) and t != text]
     if "loc" in node and isinstance(node["loc"], list) and text:
         # FastAPI names the field in a list.
         place = ".".join(str(part) for part in cast("list[object]", node["loc"]))
         return f"{place}: {text}"
     # ASP.NET and Laravel list the problems of each field.
-    return "; ".join(part for part in (text, *_field_errors(fields.get("errors"))) if part)
+    return "; ".join(part for part in (text, *quoted, *_field_errors(fields.get("errors"))) if part)
+
+
+def _plain_text(value: object) -> str:
+    """Return a text that is no JSON, which is read as a body of its own."""
+    if not isinstance(value, str) or value.lstrip().startswith(("{", "[")):
+        return ""
+    return _page_text(value)
+
+
+def _node_waits(node: Mapping[str, object]) -> Iterator[float]:
+    fields = _plain_fields(node)
+    for key, value in fields.items():
+        text = str(value).strip() if isinstance(value, str | int | float) else ""
+        wait = read_reset(text) if key in WAIT_KEYS and not isinstance(value, bool) else None
+        if wait is not None:
+            yield wait
+        if key in MILLISECOND_KEYS and (wait := read_reset(f"{text}ms")) is not None:
+            yield wait
+    # OpenRouter quotes the headers of the upstream.
+    headers = fields.get("headers")
+    if isinstance(headers, dict):
+        texts = {str(k).lower(): str(v) for k, v in cast("dict[str, object]", headers).items()}
+        if (wait := retry_after_s(texts)) is not None:
+            yield wait
 
 
 def _join_texts(value: object) -> str:

@@ -277,7 +277,13 @@ class _Failure:
         )
         # A long prompt or a large `max_tokens` may cost more than what is left, and words may concern
         # the prompt, so a control request decides.
-        return AmbiguousRejection(self._rejection_text(), rejected=rejected, is_account=True)
+        # Of HTTP 429 the item is innocent: if the control request is answered, it stays retryable.
+        return AmbiguousRejection(
+            self._rejection_text(),
+            rejected=rejected,
+            is_account=True,
+            is_temporary=self._status == 429,
+        )
 
     def find_policy(self) -> Exception | None:
         words = self._words if self._status in (0, 400, 403, 422, 451) else ""
@@ -290,8 +296,13 @@ class _Failure:
         return Blocked(f"the provider blocked the request{category}: {self._message}")
 
     def _find_wait(self) -> float | None:
-        wait_s = retry_after_s(self._headers)
-        return read_stated_wait(self._words) if wait_s is None else wait_s
+        for wait_s in (retry_after_s(self._headers), self._error.wait_s):
+            if wait_s is not None:
+                return wait_s
+        # These statuses quote no prompt, and Google names the wait after 400 characters.
+        is_limit = self._status in (429, 503, 529)
+        words = _provider_text.hide_quotes(self._error.message) if is_limit else self._words
+        return read_stated_wait(words)
 
     def _long_wait(self, wait_s: float) -> AmbiguousRejection:
         seconds = min(math.ceil(wait_s), MAX_SHOWN_WAIT_S)

@@ -126,6 +126,16 @@ MORE_QUOTA_WORDS = re.compile(
     r"|(?:квота|лимит) (?:\w+ ){0,3}(?:исчерпан|превышен)|利用枠|使い切|停用|配额|額度",
     re.IGNORECASE,
 )
+# Of Google's `quotaId` and of codes such as `Throttling.AllocationQuota`, without separators.
+LONG_QUOTA_CODES = re.compile(r"per(?:day|week|month|year)")
+SHORT_QUOTA_CODES = re.compile(r"per(?:minute|second)")
+RATE_CODES = re.compile(r"throttl|ratequota|burst|capacity|overload|concurren|busy")
+# A safety check may mention money, so that a control request has to decide.
+CONTENT_WORDS = re.compile(
+    r"\bcontent\b(?!.type)|violat|\brules\b|\btopics?\b|harmful|unsafe|inappropriate|fraud"
+    r"|(?:request|prompt|message|question) (?:is )?(?:about|on|concern\w*|regarding|mention\w*|contain\w*|asks)\b",
+    re.IGNORECASE,
+)
 QUOTA_STATUSES = frozenset({400, 401, 403, 412, 429})
 # A limit per minute refills soon: Gemini and DashScope call it a quota.
 RATE_UNIT_WORDS = re.compile(
@@ -135,7 +145,9 @@ RATE_UNIT_WORDS = re.compile(
 )
 SOON_WORDS = re.compile(
     r"too (?:quickly|fast)|slow down|throttl|频繁|稍后|\b(?:is|too|currently|server|model|system) busy\b|\bpeak\b"
-    r"|overload|high (?:load|demand|traffic)|(?:this|current|sliding|time|rate) window",
+    r"|overload|high (?:load|demand|traffic)|(?:this|current|sliding|time|rate) window|\bcapacity\b"
+    r"|acceleration|ramp.?up|scale up|gradual|\bburst|temporarily (?:rate|limited|unavailable|overload)"
+    r"|(?<!free )allocated quota exceeded",
     re.IGNORECASE,
 )
 RETRY_WORDS = re.compile(r"(?:retry|try again) (?:in|after)|\bwait\b", re.IGNORECASE)
@@ -143,7 +155,7 @@ RATE_WORDS = re.compile(r"rate.?limit|too many requests", re.IGNORECASE)
 # OpenRouter calls the limit of a day that payment lifts a rate limit.
 LONG_LIMIT_WORDS = re.compile(
     r"per.?(?:day|week|month|year)|daily|weekly|monthly|yearly|trial|lifetime|allowance|credits"
-    r"|tomorrow|next (?:day|week|month|billing|cycle)",
+    r"|tomorrow|next (?:day|week|month|billing|cycle)|\bfree (?:allocated|quota|tier)",
     re.IGNORECASE,
 )
 SHORT_WAIT_S = 3600.0
@@ -184,6 +196,7 @@ MODEL_WORDS = re.compile(
 
 MAX_OWN_CHARS = 400
 """A longer message quotes the request."""
+MAX_LONG_CHARS = 4_000
 LONG_QUOTE = re.compile(
     r"""\"[^"]{40,}\"|(?<!\w)'[^']{40,}'(?!\w)|`[^`]{40,}`|“[^”]{40,}”|«[^»]{40,}»|「[^」]{40,}」|\{.{40,}\}""",
     re.DOTALL,
@@ -193,6 +206,11 @@ LONG_QUOTE = re.compile(
 def strip_echo(message: str) -> str:
     """Return a message without the parts that may repeat the request: long quotations and the end."""
     return LONG_QUOTE.sub(" ", message)[:MAX_OWN_CHARS]
+
+
+def hide_quotes(message: str) -> str:
+    """Return a long message without the quotations that may repeat the request."""
+    return LONG_QUOTE.sub(" ", message[:MAX_LONG_CHARS])
 
 
 def is_content_policy(codes: Iterable[str], message: str) -> bool:
@@ -217,7 +235,8 @@ def is_quota(
     if status == 402 or known & QUOTA_CODES:
         return True
     names = {"".join(c for c in code if c.isalnum()) for code in known if " " not in code}
-    if any(MONEY_CODES.search(name) for name in names):
+    # Google states a short wait for the quota of a day, too.
+    if any(MONEY_CODES.search(name) or LONG_QUOTA_CODES.search(name) for name in names):
         return True
     stated_s = read_stated_wait(message)
     waits = [s for s in (wait_s, stated_s) if s is not None]
@@ -225,9 +244,14 @@ def is_quota(
         return False
     if status in (400, 413, 422) and _is_plain_overflow(known, message):
         return False
+    if status in (400, 403, 422) and CONTENT_WORDS.search(message):
+        return False
+    if any(SHORT_QUOTA_CODES.search(name) for name in names):
+        return False
     if MONEY_WORDS.search(message) and not RATE_UNIT_WORDS.search(message):
         return True
-    if _is_soon(message, stated_s):
+    is_rate = status == 429 and any(RATE_CODES.search(name) for name in names)
+    if _is_soon(message, stated_s) or (is_rate and not LONG_LIMIT_WORDS.search(message)):
         return False
     has_limit_code = any(LIMIT_CODES.search(name) for name in names)
     return has_limit_code or (status in QUOTA_STATUSES and _has_quota_words(message))

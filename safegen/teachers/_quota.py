@@ -6,7 +6,7 @@ import math
 import re
 import time
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from email.utils import parsedate_to_datetime
 from typing import NamedTuple
 
@@ -14,6 +14,8 @@ MAX_PAUSE_S = 600.0
 """Longest pause. A longer wait stops the run, whose user can do better than to wait."""
 EPOCH_FROM = 1e9
 """Larger numbers are points in time, because no quota resets after 30 years."""
+MILLISECONDS_FROM = 1e11
+"""Larger numbers are milliseconds; in seconds they are after the year 5000."""
 PREFIXES = ("x-ratelimit-", "anthropic-ratelimit-", "ratelimit-")
 UNIT_S = {"d": 86_400.0, "h": 3_600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
 DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|us|ns|d|h|m|s)")
@@ -25,6 +27,9 @@ ISO_DURATION = re.compile(
     r"P(?:(\d+)D)?T?(?:(\d+)H)?(?:(\d+)M)?(?:(\d+(?:\.\d+)?)S)?", re.IGNORECASE
 )
 CLOCK = re.compile(r"(?:(\d+):)?(\d{1,2}):(\d{2}(?:\.\d+)?)")
+
+# `2026-12-01 00:00:00 +0800`, `2026-12-01 00:00:00 UTC`
+ZONE = re.compile(r"(?<=\d)\s(?:([+-]\d\d:?\d\d)(?:\s[A-Z]{2,5})?|UTC|GMT|Z)\Z")
 
 
 class Quota(NamedTuple):
@@ -39,7 +44,7 @@ class Quota(NamedTuple):
 def retry_after_s(headers: Mapping[str, str]) -> float | None:
     """Read `retry-after-ms`, `retry-after` or the reset of an empty quota: seconds from 0, or None."""
     milliseconds = _read_number(headers.get("retry-after-ms", ""))
-    if milliseconds is not None:
+    if milliseconds is not None and milliseconds < MILLISECONDS_FROM:
         return max(milliseconds / 1000, 0.0)
     seconds = read_reset(headers.get("retry-after", ""))
     if seconds is not None:
@@ -62,7 +67,7 @@ def read_quota(headers: Mapping[str, str]) -> Quota | None:
 
 
 def read_reset(value: str) -> float | None:
-    """Read a reset: seconds, a duration, an ISO time, an HTTP date or seconds since 1970.
+    """Read a reset: seconds, a duration, an ISO time, an HTTP date or a time since 1970.
 
     A duration is `6m0s`, `20ms`, `5 seconds`, `PT5S` or `00:05`.
 
@@ -72,12 +77,19 @@ def read_reset(value: str) -> float | None:
     text = value.strip()
     number = _read_number(text)
     if number is not None:
-        return max(number - time.time() if number >= EPOCH_FROM else number, 0.0)
+        return max(_to_seconds(number) - time.time() if number >= EPOCH_FROM else number, 0.0)
     duration = _read_duration(text)
     if duration is not None:
         return duration
     moment = read_moment(text)
     return None if moment is None else max(moment - time.time(), 0.0)
+
+
+def _to_seconds(moment: float) -> float:
+    # Points in time also in milli-, micro- and nanoseconds.
+    while moment >= MILLISECONDS_FROM:
+        moment /= 1000
+    return moment
 
 
 def _read_duration(text: str) -> float | None:
@@ -102,12 +114,18 @@ def _vendor_quotas(headers: Mapping[str, str]) -> Iterator[Quota]:
             continue
         remaining = _read_number(value)
         reset = _read_first_reset(headers, name, prefix)
-        if remaining is None or reset is None:
+        if remaining is None or reset is None or _is_unlimited(headers, name, remaining):
             continue
         if "token" not in name:
             yield Quota(max(int(remaining), 0), _bound(reset))
         elif remaining <= 0:
             yield Quota(0, _bound(reset))
+
+
+def _is_unlimited(headers: Mapping[str, str], name: str, remaining: float) -> bool:
+    """Check if a quota bounds nothing: servers without a limit send -1."""
+    limit = _read_number(headers.get(name.replace("remaining", "limit"), ""))
+    return limit <= 0 if limit is not None else remaining < 0
 
 
 def _read_first_reset(headers: Mapping[str, str], name: str, prefix: str) -> float | None:
@@ -137,17 +155,17 @@ def _read_number(text: str) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def read_moment(text: str) -> float | None:
-    """Read an ISO time or an HTTP date as seconds since 1970; UTC if it names no zone."""
+def read_moment(text: str, *, zone: tzinfo = UTC) -> float | None:
+    """Read an ISO time or an HTTP date as seconds since 1970; in `zone` if it names none."""
     try:
-        moment = datetime.fromisoformat(text)
+        moment = datetime.fromisoformat(ZONE.sub(lambda m: m[1] or "Z", text))
     except ValueError:
         try:
             moment = parsedate_to_datetime(text)
         except (ValueError, TypeError, OverflowError):
             return None
     try:
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+        return (moment if moment.tzinfo else moment.replace(tzinfo=zone)).timestamp()
     except (ValueError, OverflowError):
         return None
 

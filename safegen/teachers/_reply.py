@@ -7,7 +7,13 @@ from typing import NamedTuple, cast
 
 from safegen.core.control_tokens import cut_control_tokens, drop_control_tokens
 from safegen.core.types import Outcome, Reply
-from safegen.teachers._error_body import ErrorBody, find_error, find_filtered, read_error
+from safegen.teachers._error_body import (
+    ErrorBody,
+    find_error,
+    find_filtered,
+    read_error,
+    states_no_error,
+)
 from safegen.teachers._finish_reasons import classify_finish
 from safegen.teachers._structured import clean_text
 from safegen.teachers._thinking import split_thinking
@@ -16,6 +22,7 @@ MAX_NAME = 200
 # Far above any context; sums of a run still fit the journal's integers.
 MAX_TOKENS = 2**40
 """Token counts above this are ignored."""
+MAX_DIGITS = 20
 MAX_REASON = 80
 """Characters of a finish reason that are shown."""
 # DeepSeek and vLLM, OpenRouter, Ollama, LiteLLM.
@@ -60,8 +67,8 @@ def read_reply(body: object, model: str, *, is_object: bool = False) -> Reply | 
     """
     fields = _to_dict(body)
     choice = _first_choice(fields)
-    error = find_error(choice) if choice.get("error") else None
-    if error is None and (not choice or fields.get("error")):
+    error = None if states_no_error(choice.get("error")) else find_error(choice)
+    if error is None and (not choice or not states_no_error(fields.get("error"))):
         error = find_error(body)
     if error is not None:
         return FailedReply(error)
@@ -323,6 +330,9 @@ def _model_name(value: object) -> str:
 
 
 def _token_count(value: object) -> int | None:
-    if not isinstance(value, int) or isinstance(value, bool):
+    # Gateways of other languages send `5.0` or `"5"`.
+    if isinstance(value, str) and value.strip().isdecimal() and len(value) <= MAX_DIGITS:
+        value = int(value)
+    if not isinstance(value, int | float) or isinstance(value, bool):
         return None
-    return value if 0 <= value <= MAX_TOKENS else None
+    return int(value) if 0 <= value <= MAX_TOKENS else None

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from itertools import islice
 from typing import NamedTuple
 
+from safegen.core.control_tokens import cut_control_tokens
 from safegen.teachers._disguised_tags import normalize_tags
 from safegen.teachers._unmarked_thinking import split_object, split_unmarked
 
@@ -65,17 +66,17 @@ FENCE = re.compile(
 )
 # The wrapper that goes with such tags; without thinking it is content.
 _FINAL = r"final(?:[_-]?(?:answer|response|output))?"
+_ANSWER_NAMES = r"answer|response|output|solution|reply|result"
 ANSWER_WRAPPER = re.compile(
-    rf"\A\s*(?:<(?P<name>{_FINAL}|answer|response|output|solution|reply|result)"
-    r"(?:\s[^<>\n]{0,60})?>"
+    rf"\A\s*(?:<[ ]?(?P<name>{_FINAL}|{_ANSWER_NAMES})(?:\s[^<>\n]{{0,60}})?>"
     r"|<\|(?:START_RESPONSE|begin_of_solution)\|>)(?P<text>.*?)"
-    r"(?:</(?P=name)>|<\|(?:END_RESPONSE|end_of_solution)\|>)?\Z",
+    r"(?:<[ ]?/[ ]?(?P=name)\s?>|<\|(?:END_RESPONSE|end_of_solution)\|>)?\Z",
     re.DOTALL | re.IGNORECASE,
 )
 WRAPPER_START = re.compile(
-    rf"^<(?P<name>{_FINAL}|answer|response|solution)>", re.MULTILINE | re.IGNORECASE
+    rf"^<[ ]?(?P<name>{_FINAL}|{_ANSWER_NAMES})\s?>", re.MULTILINE | re.IGNORECASE
 )
-WRAPPER_END = re.compile(rf"</(?P<name>{_FINAL}|answer|response|solution)>\Z", re.IGNORECASE)
+WRAPPER_END = re.compile(rf"<[ ]?/[ ]?(?P<name>{_FINAL}|{_ANSWER_NAMES})\s?>\Z", re.IGNORECASE)
 WRAPPER_END_CHARS = 40
 FINAL_WRAPPER = re.compile(
     rf"\A\s*<(?P<name>{_FINAL})>(?P<text>.*?)</(?P=name)>\s*\Z", re.DOTALL | re.IGNORECASE
@@ -207,17 +208,36 @@ def _split_marked(text: str, *, is_split: bool) -> ThinkingSplit:
     for split in (*splitters, _split_sentences, _split_headings):
         text, next_problem, next_cut = split(text, thinking)
         problem, is_cut = problem or next_problem, is_cut or next_cut
-    wrapped = (
-        (ANSWER_WRAPPER if thinking or is_split else FINAL_WRAPPER).match(text)
-        if is_marked
-        else None
-    )
-    text = wrapped["text"].strip() if wrapped else text
-    if thinking and is_marked and _has_late_wrapper(text):
+    if is_marked:
+        text = unwrap_answer(text, has_thinking=bool(thinking) or is_split)
+    if (thinking or is_split) and is_marked and _has_inner_wrapper(text):
         problem = problem or "the answer is only a part of the text"
     text = text.lstrip() if thinking else text
     joined = "\n\n".join(part.strip() for part in thinking if part.strip())
     return ThinkingSplit(joined or None, text, problem, is_cut)
+
+
+def unwrap_answer(text: str, *, has_thinking: bool) -> str:
+    r"""Remove the wrapper around an answer; without thinking only that of a final answer.
+
+    Example:
+        >>> unwrap_answer("<answer>\nYes.\n</answer>\n", has_thinking=True)
+        'Yes.'
+    """
+    # Tokens and turns after the wrapper hide its end, and the wrapper may be a token itself.
+    cleaned = cut_control_tokens(text)
+    body = (text if cleaned.token else cleaned.text).rstrip()
+    pattern = ANSWER_WRAPPER if has_thinking else FINAL_WRAPPER
+    wrapped = pattern.match(body) or pattern.match(text.rstrip())
+    if wrapped:
+        name = wrapped["name"]
+        is_whole = not name or f"</{name.lower()}>" not in wrapped["text"].lower()
+        return wrapped["text"].strip() if is_whole else text
+    end = WRAPPER_END.search(body, max(len(body) - WRAPPER_END_CHARS, 0)) if has_thinking else None
+    # The chat template opened the wrapper.
+    if end and f"<{end['name'].lower()}" not in body[: end.start()].lower():
+        return body[: end.start()].rstrip()
+    return text
 
 
 def _find_wrapper_end(text: str) -> str | None:
@@ -226,7 +246,10 @@ def _find_wrapper_end(text: str) -> str | None:
     return end["name"].lower() if end else None
 
 
-def _has_late_wrapper(text: str) -> bool:
+def _has_inner_wrapper(text: str) -> bool:
+    """Check if words are before or after the wrapped answer."""
+    if WRAPPER_START.match(text.lstrip()):
+        return True
     name = _find_wrapper_end(text)
     starts = WRAPPER_START.finditer(text) if name else ()
     return any(start["name"].lower() == name for start in starts)

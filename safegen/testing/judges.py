@@ -12,7 +12,7 @@ from safegen.judges.answer import ABSENT, ABSTAIN, FIELDS, NO_CLAUSE
 from safegen.teachers.scripted import Answer, ScriptedTeacher, scripted
 
 GOOD: Mapping[JurorField, str] = {
-    "assistance": "A3",
+    "assistance": "A1",
     "severity": "none",
     "help_direct": "3",
     "help_indirect": "3",

@@ -366,6 +366,8 @@ def _measure_tokens(flags: Array, layout: _Layout) -> Array:
     function, digits, alpha, ends, lines, questions, others, content, _ = layout.sum_tokens(bits).T
     items = np.zeros(len(flags))
     items[1:] = ((flags[1:] & _ITEM) > 0) & ((flags[:-1] & _NEWLINE) > 0)
+    # A line break at the end of the text before it in the batch starts no item.
+    items[layout.texts] = 0
     items = layout.sum_tokens(items)
     sentences = np.bincount(layout.sentence_texts, minlength=len(count)).astype(np.float64)
     firsts = np.searchsorted(layout.sentence_texts, np.arange(len(count)))

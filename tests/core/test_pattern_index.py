@@ -8,7 +8,7 @@ from hypothesis import given, settings, strategies as st
 
 from safegen.config.language_pack import fold_case, load_locale
 from safegen.core import text_forms
-from safegen.core.pattern_index import PatternIndex
+from safegen.core.pattern_index import PatternIndex, trim_edges
 
 ODD_PATTERNS = [
     ("word of any script", r"^caf\w$", "café"),
@@ -61,6 +61,25 @@ def test_large_patterns_are_searched_in_groups() -> None:
     text = "a card0007 in a box"
     assert [index.can_match(name, text) for name in ("lid", "card", "box")] == [False, True, True]
     assert index.possible_names(text) == {"card", "box"}
+
+
+EDGES = [
+    ("optional word", r"(?:very )?(?:old )*lid[s]?", "lid"),
+    ("branch that may be empty", r"(?:a|\s*)lid", "lid"),
+    ("edge inside of a group", r"(?:(?:the )*lid|a?card)(?:s|)", "(?:lid|card)"),
+    ("repeated group", r"(?:the )+lid", r"(?:the )+lid"),
+    ("optional inside", "lid(?:s)?card", "lid(?:s)?card"),
+    ("sign that is no repeat", r"\?lid[?*]", r"\?lid[?*]"),
+    ("bar in a class", r"[|]lid\|x*", r"[|]lid\|"),
+    ("pattern of any text", "(?:lid)?|card", "(?:lid)?|card"),
+]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "trimmed"), [case[1:] for case in EDGES], ids=[case[0] for case in EDGES]
+)
+def test_edges_that_may_be_empty_are_dropped(pattern: str, trimmed: str) -> None:
+    assert trim_edges(pattern) == trimmed
 
 
 def test_text_that_cannot_be_encoded_excludes_nothing() -> None:

@@ -84,7 +84,7 @@ def test_judge_accepts_what_a_soft_rule_rejects(tmp_path: Path, fake: FakeEndpoi
     assert soft
     assert all(r.accepted for r in made)
     assert {r.accepted_by for r in made} == {"judge"}
-    assert {(r.safety, r.severity, r.delivered) for r in made} == {(1.0, "none", "A3")}
+    assert {(r.safety, r.severity, r.delivered) for r in made} == {(1.0, "none", "A1")}
     assert {r.reward for r in made} == {r.helpfulness for r in made} == {2 / 3}
     assert {len(r.findings) for r in made} == {11}
     card = (tmp_path / "README.md").read_text(encoding="utf-8")
@@ -354,8 +354,8 @@ def test_jury_overlaps_with_drafting(tmp_path: Path, fake: FakeEndpoint) -> None
     most: dict[str, int] = {}
     for judges in ((), ("judge-a", "judge-b")):
         with (
-            FakeEndpoint(answer_with({}), latency_s=0.02) as drafting,
-            FakeEndpoint(answer_with({}), latency_s=0.02) as judging,
+            FakeEndpoint(answer_with({}), latency_s=0.08) as drafting,
+            FakeEndpoint(answer_with({}), latency_s=0.08) as judging,
         ):
             values = recipe(drafting, plan=plan).model_dump(mode="json")
             values["teachers"]["drafter"] = [ref(drafting, "drafter", concurrency=3)]

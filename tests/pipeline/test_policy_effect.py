@@ -32,6 +32,7 @@ from safegen.teachers import Meter
 from safegen.testing import (
     Body,
     FakeEndpoint,
+    answering_judge,
     make_expectation,
     make_judge_answer,
     make_record,
@@ -80,7 +81,12 @@ def recipe(fake: FakeEndpoint, *judges: str, **keys: Any) -> Recipe:
         "name": "compared",
         "plan": plan | keys.pop("plan", {}),
         "teachers": {"drafter": ref(fake, "drafter"), "student": ref(fake, "student")},
-        "judges": {"panel": [ref(fake, name) for name in judges], "traps": 0},
+        "judges": {
+            "panel": [ref(fake, name) for name in judges],
+            "traps": 0,
+            # The levels of these tests decide about effects alone.
+            "thresholds": {"assistance": {"refuse_redirect": "A4"}},
+        },
         "validators": ["length_bounds", "response_form"],
         "require": ["length_bounds"],
         "policy_effect": True,
@@ -192,7 +198,7 @@ def test_first_drafter_is_the_student_by_default(tmp_path: Path, fake: FakeEndpo
 
 
 def test_callers_student_replaces_the_recipes(tmp_path: Path, fake: FakeEndpoint) -> None:
-    student = scripted(lambda _: SPILLED)
+    student = answering_judge(lambda _: SPILLED)
     teachers: dict[str, Teacher] = {"student": student}
     run = safegen.generate(recipe(fake), output=tmp_path, until="validate", teachers=teachers)
     assert len(student.requests) == len(records(run))

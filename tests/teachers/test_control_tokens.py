@@ -63,6 +63,12 @@ from safegen.core.control_tokens import cut_control_tokens, drop_control_tokens
         "Add oil.\n\nNutzer: Und Salz?",
         "Add oil.\nuser\nAnd salt?\nmodel\nYes.",
         "Add oil.user\nAnd salt?\nmodel\nYes.",
+        "Add oil.<role>HUMAN</role>And salt?<role>ASSISTANT</role>Yes.",
+        "<role>ASSISTANT</role>Add oil.<|role_end|>",
+        "Add oil.\nGPT4 Correct User: And salt?\nGPT4 Correct Assistant: Yes.\n\nA pinch.",
+        "Add oil. GPT4 User: And salt?",
+        "GPT4 Correct Assistant: Add oil.",
+        "Add oil.\n\nCode User: And salt?\nCode Assistant: Yes.",
     ],
 )
 def test_tokens_and_turns_at_the_ends_are_cut(content: str) -> None:
@@ -129,6 +135,13 @@ def test_role_glued_to_a_sentence_is_cut() -> None:
         ("Add oil to the pan.user\n\nAnd salt", "user"),
         ("Add oil.\n\nAssistant: Add salt", "Assistant:"),
         ("Add oil.\n\nQ: And salt?", "Q:"),
+        ("Add oil.\n\nUser: cook\n\nIs it hot?", "User:"),
+        ("Add oil.\n\nUser: And salt?\nAssistant: Yes.\n\nSee how short it is.", "User:"),
+        ("Add oil.\n\nUser: is it hot?\n\nTaste it first.", "User:"),
+        ("## Soup\n\nAdd oil.\n\n### Instruction:\nStir it.", "### Instruction:"),
+        ("Two kinds exist.\nuser\nOne who eats.\nmodel\nOne who poses.\n\nBoth eat.", "user"),
+        ("They differ.\n\nHuman: is an hour long?\nAI: a second.\n\nUse both.", "Human:"),
+        ("Ask the cook, the waiter etc. assistant\n\nThen eat.", "assistant"),
         ("Add oil.\n\nQ: And salt?\nA: Yes.", "Q:"),
         ("Add oil.\n\n<user>now the salt</user> please", "<user>"),
     ],
@@ -157,6 +170,10 @@ def test_turn_that_may_be_content_is_reported(content: str, start: str) -> None:
         "Users: all of them.",
         "The model\nis small.",
         "Assistant professors teach.",
+        "Who helps:\n\n- The cook\n- A **kitchen** assistant\n\nThank them.",
+        'Who helps:\n\n- The cook\n- A "virtual" assistant\n\nThank them.',
+        "What it needs:\n\n- An exhaust (EX) system\n\nClean it.",
+        "Each part serves the (end) user",
     ],
 )
 def test_dialogue_that_belongs_to_the_answer_stays(content: str) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -258,6 +259,20 @@ def test_exhausted_context_is_no_spent_quota() -> None:
         ("available again in 1 hour and 20 minutes", 4_800),
         ("retry in 250ms", 0.25),
         ("请在30秒后重试", 30),
+        ("please wait 1,500 seconds", 1_500),
+        ("retry in 2,000.5 s", 2_000.5),
+        ("wait 3 - 8 seconds", 8),
+        ("try again in an hour", 3_600),
+        ("retryDelay: 7s", 7),
+        ("2分15秒后重试", 135),
+        ("请等待 20 秒", 20),
+        ("45秒後に再試行してください", 45),
+        ("1시간 5분 후에 다시 시도하세요", 3_900),
+        ("Bitte in 40 Sekunden erneut versuchen", 40),
+        ("Réessayez dans 2 minutes", 120),
+        ("Inténtelo de nuevo en 1 minuto y 10 segundos", 70),
+        ("20 Anfragen in 30 Sekunden sind erlaubt", None),
+        ("30秒内最多20次", None),
         ("retry after 2001-01-01T00:00:00Z", None),
         ("100 requests in 60 seconds are allowed", None),
         ("retry after a while", None),
@@ -266,6 +281,92 @@ def test_exhausted_context_is_no_spent_quota() -> None:
 )
 def test_stated_wait_is_read_from_words(message: str, seconds: float | None) -> None:
     assert read_stated_wait(message) == seconds
+
+
+@pytest.mark.parametrize(
+    ("form", "zone"),
+    [
+        ("Retry after %Y-%m-%d %H:%M:%S +0300 MSK", 3),
+        ("limits reset at: %Y-%m-%d %H:%M:%S UTC", 0),
+        ("the quota will be reset %a, %d %b %Y %H:%M:%S GMT", 0),
+        ("try again at %Y-%m-%d %H:%M:%S (Asia/Tokyo)", 9),
+        ("限额将在 %Y-%m-%d %H:%M:%S 重置", 8),
+        ("available again at %H:%M:%S UTC", 0),
+    ],
+)
+def test_stated_moment_is_read_in_its_zone(form: str, zone: int) -> None:
+    moment = datetime.now(UTC) + timedelta(minutes=20, hours=zone)
+    assert read_stated_wait(moment.strftime(form)) == pytest.approx(1_200, abs=60)
+
+
+def google_error(period: str, **fields: object) -> list[object]:
+    message = f"{'You exceeded your current quota, see the plan and its billing details. ' * 8}\n"
+    violation = {"quotaId": f"CallsPer{period}PerKitchen-FreeTier", "quotaValue": "10"}
+    details = [{"violations": [violation]}, fields]
+    error = {"code": 429, "message": f"{message}Please retry in 12.5s.", "details": details}
+    return [{"error": error}]
+
+
+@pytest.mark.parametrize(
+    ("body", "after_s"),
+    [
+        (google_error("Minute", retryDelay="17s"), 17),
+        (google_error("Minute"), 12.5),
+        ({"error": {"message": "check your plan and billing", "retry_after": 4}}, 4),
+        ({"error": {"message": "quota exceeded", "retry_after_ms": 2500}}, 2.5),
+        (
+            {"error": {"message": "x", "metadata": {"headers": {"Retry-After": "6"}}}},
+            6,
+        ),
+    ],
+)
+def test_wait_in_the_body_means_rate_limit(body: object, after_s: float) -> None:
+    error = translated(429, body)
+    assert isinstance(error, RetryableError)
+    assert (error.limited, error.after_s) == (True, after_s)
+
+
+def test_google_quota_of_a_day_stops_the_run() -> None:
+    error = translated(429, google_error("Day", retryDelay="17s"))
+    assert isinstance(error, AmbiguousRejection)
+    assert error.is_account
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"message": "Service tier capacity exceeded for this model.", "code": "3505"},
+        {"error": {"message": "Allocated quota exceeded, raise it", "code": "Throttling.Quota"}},
+        {"error": {"message": "Allocated quota exceeded, please raise the limit"}},
+        {"message": "You exceeded your daily usage tier acceleration limit"},
+        {"error": {"message": "The plan of this pool is exceeded", "code": "server_overloaded"}},
+    ],
+)
+def test_short_lack_of_capacity_is_retried(body: object) -> None:
+    error = translated(429, body)
+    assert isinstance(error, RetryableError)
+    assert error.limited
+
+
+@pytest.mark.parametrize(
+    ("status", "message"),
+    [
+        (400, "Content about unpaid invoices is not permitted; see billing details"),
+        (403, "Your request about an overdue payment violates our rules"),
+    ],
+)
+def test_safety_words_about_money_leave_the_account(status: int, message: str) -> None:
+    error = translated(status, {"error": {"message": message}})
+    assert isinstance(error, AmbiguousRejection)
+    assert not error.is_account
+
+
+def test_plain_words_of_the_upstream_decide() -> None:
+    raw = "ERROR: the template of this model has no system role"
+    error = translated(400, {"error": {"message": "upstream failed", "metadata": {"raw": raw}}})
+    assert isinstance(error, AmbiguousRejection)
+    assert f"upstream failed: {raw}" in str(error)
+    assert "fold_system" in error.rejected.hint
 
 
 @pytest.mark.parametrize(

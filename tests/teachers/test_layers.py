@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -240,6 +241,19 @@ async def test_spent_balance_stops_after_one_control() -> None:
         await CircuitBreaker(Script(spent, spent), model="m")(request())
     breaker = CircuitBreaker(Script(spent, "yes"), model="m")
     assert (await breaker(request())).outcome == "blocked"
+
+
+async def test_budget_stop_waits_for_replies_in_flight() -> None:
+    limiter = RateLimiter(4)
+    spent = Script(BudgetSpent("the budget is spent"))
+    breaker = CircuitBreaker(Script(rejection()), model="m", control=spent, limiter=limiter)
+    with limiter.hold():
+        stopped = asyncio.create_task(breaker(request()))
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert (len(spent.requests), stopped.done()) == (1, False)
+    with pytest.raises(BudgetSpent):
+        await stopped
 
 
 async def test_breaker_stops_when_the_control_fails_late() -> None:

@@ -41,7 +41,8 @@ def test_reset_is_read_as_seconds(value: str, seconds: float | None) -> None:
 def test_reset_is_read_as_moment() -> None:
     moment = datetime.now(UTC) + timedelta(seconds=50)
     forms = [moment.isoformat(), format_datetime(moment, usegmt=True), str(time.time() + 50)]
-    assert [read_reset(form) for form in forms] == [pytest.approx(50, abs=3)] * 3
+    forms += [str(int(1e3 * (time.time() + 50))), moment.strftime("%Y-%m-%d %H:%M:%S UTC")]
+    assert [read_reset(form) for form in forms] == [pytest.approx(50, abs=3)] * 5
     assert read_reset(moment.strftime("%Y-%m-%dT%H:%M:%SZ")) == pytest.approx(50, abs=3)
 
 
@@ -57,6 +58,23 @@ def test_reset_is_read_as_moment() -> None:
         ({"ratelimit": '"hour";r=50;t=30, "burst";r=2;t=1'}, (2, 1.0)),
         ({"ratelimit": "limit=100, remaining=6, reset=15"}, (6, 15.0)),
         ({"ratelimit-remaining": "1", "ratelimit-reset": "5"}, (1, 5.0)),
+        ({"x-ratelimit-remaining-requests": "-1", "x-ratelimit-reset-requests": "8s"}, None),
+        (
+            {
+                "x-ratelimit-limit-requests": "5",
+                "x-ratelimit-remaining-requests": "-2",
+                "x-ratelimit-reset-requests": "8s",
+            },
+            (0, 8.0),
+        ),
+        (
+            {
+                "x-ratelimit-limit-tokens": "-1",
+                "x-ratelimit-remaining-tokens": "0",
+                "x-ratelimit-reset-tokens": "8s",
+            },
+            None,
+        ),
         ({"x-ratelimit-remaining-requests": "many", "x-ratelimit-reset-requests": "8s"}, None),
         ({}, None),
     ],

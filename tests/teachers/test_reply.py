@@ -79,6 +79,35 @@ def test_failure_of_the_provider_is_no_reply(finish: str) -> None:
     assert finish in failed.error.message
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        {"message": "", "type": "", "param": "", "code": None},
+        {"code": 0, "message": "", "request_id": "r-1"},
+        {"code": 200, "message": "Success"},
+        "null",
+    ],
+)
+def test_error_field_without_an_error_is_ignored(error: object) -> None:
+    reply = read_reply({**completion("Add oil."), "error": error}, "m")
+    assert isinstance(reply, Reply)
+    assert (reply.text, reply.outcome) == ("Add oil.", "ok")
+
+
+@pytest.mark.parametrize("error", [{"code": 503}, {"message": "too hot"}, "too hot", True])
+def test_error_field_with_an_error_fails(error: object) -> None:
+    assert isinstance(read_reply({**completion("Add oil."), "error": error}, "m"), FailedReply)
+
+
+@pytest.mark.parametrize(
+    ("count", "tokens"), [(5, 5), (5.0, 5), ("5", 5), ("many", None), (-1, None)]
+)
+def test_tokens_are_counted_in_any_form(count: object, tokens: int | None) -> None:
+    reply = read_reply({**completion("Add oil."), "usage": {"prompt_tokens": count}}, "m")
+    assert isinstance(reply, Reply)
+    assert reply.prompt_tokens == tokens
+
+
 @pytest.mark.parametrize("role", ["user", "System", "tool"])
 def test_message_of_another_role_is_no_reply(role: str) -> None:
     failed = read_reply(completion("Add oil.", message={"role": role}), "m")
@@ -126,6 +155,8 @@ def test_reply_without_text_is_empty(content: object, message: Any, says: str) -
         ("Add oil.", {"reasoning_content": "hm"}),
         ("Add oil.", {"reasoning": "hm"}),
         ("<answer>Add oil.</answer>", {"reasoning": "hm"}),
+        ("<answer>\nAdd oil.\n</answer>\n", {"reasoning": "hm"}),
+        ("<response>\nAdd oil.\n</response>\n<|im_end|>\n", {"reasoning_content": "hm"}),
         ("Add oil.", {"thinking": "hm"}),
         ("Add oil.", {"reasoning_details": [{"type": "reasoning.text", "text": "hm"}]}),
         ("Add oil.", {"thinking_blocks": [{"type": "thinking", "thinking": "hm"}]}),

@@ -98,6 +98,10 @@ HARMONY = (
         ("```thinking\nhm\n```\nAdd oil.", "hm", "Add oil."),
         ("<details open type='reasoning'>hm</details>Add oil.", "hm", "Add oil."),
         ("<think>hm</think><solution>Add oil.</solution>", "hm", "Add oil."),
+        ("<think>hm</think>\n<answer>\nAdd oil.\n</answer>\n", "hm", "Add oil."),
+        ("<think>hm</think><reply>Add oil.</ reply >\t", "hm", "Add oil."),
+        ("<think>hm</think>Add oil.\n</response>\n\n", "hm", "Add oil."),
+        ("<think>hm</think>Close it with `</answer>`", "hm", "Close it with `</answer>`"),
         ("<think>hm</think>\n<final_answer>Add oil.", "hm", "Add oil."),
         ("<final_answer>Add oil.</final_answer>", None, "Add oil."),
         ("<|message|>hm<|end|><|start|>assistant<|message|>Add oil.<|return|>", "hm", "Add oil."),
@@ -166,6 +170,7 @@ def test_thinking_without_an_answer_is_cut(content: str) -> None:
         "<think>hm<answer>Add oil.</answer>",
         "<reasoning>hm\n<final_answer>Add oil.</final_answer>",
         "<think>hm</think>Sure.\n<answer>Add oil.</answer>",
+        "<think>hm</think><answer>Add oil.</answer>\nDone.",
         "<|channel|>analysis The pan is hot.",
     ],
 )

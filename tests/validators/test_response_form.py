@@ -23,9 +23,11 @@ from safegen.validators._form_model import (
     find_model_file,
     load_form_model,
     read_model,
+    read_responses,
 )
 from safegen.validators.response_form import (
     SURE_GARBAGE,
+    find_evidence,
     list_acceptable_forms,
     response_form,
 )
@@ -210,6 +212,17 @@ async def test_waiting_drafts_are_read_together() -> None:
     assert len(sizes) == 3
 
 
+def test_doubtful_text_is_read_twice() -> None:
+    sizes: list[int] = []
+    counting: Any = CountingModel(model(), sizes)
+    _, prompt, answer, _ = CASES["answer"]
+    _, asked, wrapped, _ = CASES["wrapped-noise"]
+    read_responses(counting, [(prompt, answer), (asked, wrapped)])
+    assert sizes == [2, 1]
+    read_responses(counting, [(prompt, answer)])
+    assert sizes == [2, 1, 1]
+
+
 async def test_cancelled_reader_does_not_disturb_others() -> None:
     reader = FormReader(model())
     first = asyncio.create_task(reader.read("Which lid?", "The blue one."))
@@ -242,6 +255,16 @@ def test_phrases_of_the_pack_are_read_by_patterns() -> None:
     assert by_model.score not in (0.0, 1.0)
 
 
+@pytest.mark.parametrize(
+    ("place", "sentence"),
+    [(0, "Close the lid."), (1, "Is it blue?"), (2, "- One"), (3, "2."), (4, "5 cm wide...")],
+)
+def test_evidence_is_the_sentence_of_the_peak(place: int, sentence: str) -> None:
+    text = "Close the lid. **Is it blue?**\n\n- One\n2.5 cm wide... "
+    reading = make_reading("deflection")._replace(text=text, peaks={"deflection": place})
+    assert find_evidence(reading, "deflection") == sentence
+
+
 @pytest.mark.parametrize("repeats", [1, 40])
 def test_only_sure_garbage_is_hard(repeats: int) -> None:
     at = context(mode="direct_answer", prompt="How do I keep basil alive?")
@@ -249,7 +272,7 @@ def test_only_sure_garbage_is_hard(repeats: int) -> None:
     verdict = judge(response_form(), text, at)
     probability = model().read("How do I keep basil alive?", text).forms["garbage"]
     assert (verdict.code == "garbage") is (probability >= SURE_GARBAGE)
-    assert verdict.passed is False
+    assert verdict.passed is not True
 
 
 def test_language_without_model_gets_no_verdict() -> None:
