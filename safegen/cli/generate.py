@@ -140,9 +140,11 @@ def run_retry(folder: Path, *, plugins: Sequence[str], json: bool) -> int:
     """Retry the failed requests of a run and return the exit code."""
     run = api.open_run(folder)
     _print_recipe_edit(run, "retry")
+    # Before anything is changed, because the file may be missing.
+    prompts = api.find_prompts(run)
     if not api.reset_failed(run, plugins=plugins):
         return _report_nothing_failed(run, plugins=plugins, json=json)
-    result = _run_recipe(run.recipe, folder, plugins=plugins, prompts=run.prompts)
+    result = _run_recipe(run.recipe, folder, plugins=plugins, prompts=prompts)
     if result is None:
         return INTERRUPTED
     return _report_run(result, until=None, strict=False, min_yield="rows", json=json)

@@ -22,7 +22,7 @@ from safegen.cli.render.console import (
     make_text,
     print_out,
 )
-from safegen.cli.render.summary import iter_effect_facts, iter_jury_facts
+from safegen.cli.render.summary import iter_effect_facts, iter_import_facts, iter_jury_facts
 from safegen.core.plural import format_plural
 from safegen.pipeline import api
 from safegen.pipeline.status import RunStatus, read_manifest, read_status
@@ -83,7 +83,7 @@ def show_status(folder: Path, *, json: bool) -> None:
         return
     out = make_console(sys.stdout)
     print_out(out, make_text(f"{run.recipe.name} {run.recipe.version} in {run.output}", "bold"))
-    print_out(out, make_fact_table(_status_pairs(run, status), width=8), "")
+    print_out(out, make_fact_table(_status_pairs(run, status), width=9), "")
 
 
 def _status_pairs(run: api.Run, status: RunStatus) -> Iterator[tuple[str, RenderableType]]:
@@ -96,6 +96,7 @@ def _status_pairs(run: api.Run, status: RunStatus) -> Iterator[tuple[str, Render
         drafted = status.shards_drafted
         unvalidated = f", {format_number(drafted)} drafted but not validated" if drafted else ""
         yield "shards", f"{status.shards_done} of {status.shards} done{unvalidated}"
+    yield from iter_import_facts(run)
     if status.jury is not None and status.jury.drafts:
         yield from iter_jury_facts(status.jury)
     if status.effect is not None:
@@ -128,9 +129,12 @@ def _status_pairs(run: api.Run, status: RunStatus) -> Iterator[tuple[str, Render
 
 def _next_step(run: api.Run, status: RunStatus) -> str:
     folder = shlex.quote(str(run.output))
-    if not status.planned or status.shards_done < status.shards:
+    repeatable = set(status.failed_requests) - {"unavailable"}
+    is_incomplete = not status.planned or status.shards_done < status.shards
+    # Without a plan, only requests to labellers can have failed, and they keep the run from its plan.
+    if is_incomplete and not (repeatable and not status.planned):
         return "resume: safegen generate with the same recipe and --output"
-    if set(status.failed_requests) - {"unavailable"}:
+    if repeatable:
         hint = (
             "; for truncated answers, raise `max_tokens` and run `safegen generate` with `--replan`"
         )

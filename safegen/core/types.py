@@ -46,7 +46,7 @@ Task = Literal["explain", "recommend", "plan", "troubleshoot", "optimise", "tran
 Source = Literal["written", "author", "imported"]
 Grade = Literal["demo", "generated"]
 Role = Literal["system", "user", "assistant"]
-FailureStage = Literal["expand", "draft", "revise", "judge", "without_spec"]
+FailureStage = Literal["label", "expand", "draft", "revise", "judge", "without_spec"]
 """Stage in which an item was lost."""
 Gate = Literal[
     "form",
@@ -665,7 +665,8 @@ class Failure:
     """A lost item. `key` is the cache key of the failed request, if there is one.
 
     `reason` is the code of a loss without a failed request: a check that a prompt did not pass, or
-    an earlier turn without an answer.
+    an earlier turn without an answer. A failed request of a labeller (stage `label`) has no draft, and
+    its `scenario_id` is the key of the text.
     """
 
     scenario_id: str

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import NamedTuple, TypeVar
 
 from safegen.core.quotation import hide_quotation
@@ -94,10 +95,15 @@ def read_failed_drafts(folder: RunFolder) -> dict[str, Failure]:
 
 
 def count_losses(folder: RunFolder) -> LossCounts:
-    """Count failed requests and dropped prompts of a run."""
+    """Count failed requests and dropped prompts of a run.
+
+    Raises:
+        StoreDamaged: a list of failures cannot be read.
+    """
     failed, dropped = Counter[Outcome](), dict[str, DropReason]()
     messages: dict[Outcome, Counter[str]] = {}
-    for _, failure in folder.read_failures():
+    drafts = (failure for _, failure in folder.read_failures())
+    for failure in chain(folder.read_label_failures(), drafts):
         if failure.reason is not None:
             dropped.setdefault(failure.scenario_id, failure.reason)
         elif failure.outcome != "ok":

@@ -40,6 +40,8 @@ DETAIL_OPTIONS = (
 """Descriptions of the requested detail, 0 to 4; authors and judges see the same."""
 T = TypeVar("T")
 V = TypeVar("V")
+OnError = Callable[[ItemError], None]
+"""A callback for the error of each judge without a usable answer."""
 
 
 class AxisValue(NamedTuple):
@@ -153,9 +155,21 @@ def make_goal_request(
 
 
 async def read_labels(
-    text: str, *, judges: Sequence[Teacher], files: LabelFiles, ask: int = 0
+    text: str,
+    *,
+    judges: Sequence[Teacher],
+    files: LabelFiles,
+    ask: int = 0,
+    on_error: OnError | None = None,
 ) -> PromptLabels:
     """Label one prompt by a majority of judges, one request each.
+
+    Args:
+        text: the prompt.
+        judges: the judges.
+        files: the question.
+        ask: number of the request, for repeated ones.
+        on_error: receives the error of each judge without a usable answer.
 
     Raises:
         ItemError: that of the first judge without a usable answer, if at most half have one.
@@ -166,7 +180,9 @@ async def read_labels(
         request = make_label_request(text, files, sample=sample, ask=ask)
         return _parse_labels(await judge(request), axes)
 
-    votes = await gather_votes(vote(judge, i) for i, judge in enumerate(judges))
+    votes = await gather_votes(
+        (vote(judge, i) for i, judge in enumerate(judges)), on_error=on_error
+    )
     evidence: Evidence | None = votes.choose(lambda v: v.evidence)
     chosen = [(a.name, votes.choose(lambda v, name=a.name: dict(v.axes).get(name))) for a in axes]
     return PromptLabels(
@@ -219,8 +235,14 @@ class Votes(Generic[T]):
         return next((v for v in values if 2 * values.count(v) > self.judges), None)
 
 
-async def gather_votes(work: Iterable[Awaitable[T]]) -> Votes[T]:
+async def gather_votes(
+    work: Iterable[Awaitable[T]], *, on_error: OnError | None = None
+) -> Votes[T]:
     """Await the answers of all judges; a judge without a usable answer casts no vote.
+
+    Args:
+        work: one answer by judge.
+        on_error: receives the error of each judge without a usable answer.
 
     Raises:
         RunError: the first in order, before any ItemError.
@@ -229,6 +251,9 @@ async def gather_votes(work: Iterable[Awaitable[T]]) -> Votes[T]:
     answers, errors = await _settle(work)
     judges = len(answers) + len(errors)
     has_majority = 2 * len(answers) > judges
+    for error in errors:
+        if isinstance(error, ItemError) and on_error is not None:
+            on_error(error)
     for error in errors:
         if not (has_majority and isinstance(error, ItemError)):
             raise error

@@ -17,7 +17,13 @@ from safegen.core.errors import ItemError
 from safegen.core.hashing import digest
 from safegen.core.statistics import Interval, cohen_kappa, wilson_interval
 from safegen.core.types import INTENTS, Evidence, Expectation, Intent, Teacher
-from safegen.judges.blind_labels import LabelFiles, PromptLabels, gather_all, read_labels
+from safegen.judges.blind_labels import (
+    LabelFiles,
+    OnError,
+    PromptLabels,
+    gather_all,
+    read_labels,
+)
 from safegen.policy.decide import expectation_key
 
 DEFAULT_BAR = 0.85
@@ -52,7 +58,7 @@ class KnownPrompt(NamedTuple):
     """Goal, intent and paraphrase, such as `property.theft/lost-key dual_use 2`."""
 
 
-ReadHarm = Callable[[str], Awaitable[str | None]]
+ReadHarm = Callable[[str, OnError | None], Awaitable[str | None]]
 """The leaf that labellers read in a text; None without an answer."""
 ExpectKnown = Callable[[str, Evidence, int], Expectation]
 """The policy as a function of harm, evidence and requested detail."""
@@ -226,6 +232,7 @@ async def check_labeller(
     read_harm: ReadHarm | None = None,
     bar: float = DEFAULT_BAR,
     on_read: Callable[[], None] | None = None,
+    on_error: OnError | None = None,
     ask: int = 0,
 ) -> LabellerCheck:
     """Label known prompts exactly like other prompts, and compare.
@@ -241,12 +248,14 @@ async def check_labeller(
         read_harm: also checks the leaf that the labellers read in a text.
         bar: required agreement at the lower end of the interval, 0 to 1.
         on_read: called after each prompt.
+        on_error: receives the error of each judge without a usable answer.
         ask: number of the request, for repeated ones.
 
     Raises:
         RunError: the run cannot continue.
     """
     panel = labeller if isinstance(labeller, tuple) else (labeller,)
+    questions = _Questions(panel, files, read_harm, ask, on_error)
     allowed = max(0, count_allowed_errors(len(known), bar))
     readings: dict[int, _PromptReading] = {}
     misses: Counter[str] = Counter()
@@ -258,7 +267,7 @@ async def check_labeller(
         async with free:
             if any(misses[name] > allowed for name in GATING_FIELDS):
                 return
-            reading = await _read_prompt(prompt, panel, files, read_harm, ask)
+            reading = await _read_prompt(prompt, questions)
         readings[number] = reading
         misses.update(pair.field for pair in _compare(prompt, reading, expect) if not pair.agrees)
         if on_read:
@@ -280,26 +289,29 @@ def count_allowed_errors(n: int, bar: float) -> int:
     return next(passing, -1)
 
 
-async def _read_prompt(
-    prompt: KnownPrompt,
-    panel: tuple[Teacher, ...],
-    files: LabelFiles,
-    read_harm: ReadHarm | None,
-    ask: int,
-) -> _PromptReading:
-    if read_harm is None:
-        return _PromptReading(await _read_labels(prompt, panel, files, ask))
+class _Questions(NamedTuple):
+    """The questions about each known prompt, and the judges that answer them."""
+
+    panel: tuple[Teacher, ...]
+    files: LabelFiles
+    read_harm: ReadHarm | None
+    ask: int
+    on_error: OnError | None
+
+
+async def _read_prompt(prompt: KnownPrompt, questions: _Questions) -> _PromptReading:
+    if questions.read_harm is None:
+        return _PromptReading(await _read_labels(prompt, questions))
     labels, harm = await asyncio.gather(
-        _read_labels(prompt, panel, files, ask), read_harm(prompt.text)
+        _read_labels(prompt, questions), questions.read_harm(prompt.text, questions.on_error)
     )
     return _PromptReading(labels, harm)
 
 
-async def _read_labels(
-    prompt: KnownPrompt, panel: tuple[Teacher, ...], files: LabelFiles, ask: int
-) -> PromptLabels | None:
+async def _read_labels(prompt: KnownPrompt, questions: _Questions) -> PromptLabels | None:
+    panel, files, _, ask, on_error = questions
     try:
-        return await read_labels(prompt.text, judges=panel, files=files, ask=ask)
+        return await read_labels(prompt.text, judges=panel, files=files, ask=ask, on_error=on_error)
     except ItemError:
         return None
 

@@ -17,9 +17,10 @@ from safegen.core import templates
 from safegen.core.errors import ItemError, ParseError, Truncated
 from safegen.core.templates import PromptTemplate
 from safegen.core.text_forms import has_quotation
-from safegen.core.types import Evidence, Intent, Message, Request, Teacher
+from safegen.core.types import Evidence, Failure, Intent, Message, Request, Teacher
 from safegen.judges.blind_labels import (
     LabelFiles,
+    OnError,
     gather_all,
     gather_votes,
     load_questions,
@@ -54,6 +55,8 @@ class BlindLabels(NamedTuple):
     """Harm to another person is stated, and the text also shows danger to oneself."""
     reasons: Mapping[str, str] = {}
     """Reason of each label that is None although it was requested."""
+    errors: Mapping[str, tuple[ItemError, ...]] = {}
+    """Failed requests behind each label that is None and that a repeated request may decide."""
 
 
 class LabelRequest(NamedTuple):
@@ -98,6 +101,7 @@ class Labellers:
             detail=next((p.detail for p in parts if p.detail is not None), None),
             danger=any(p.danger for p in parts),
             reasons={name: reason for p in parts for name, reason in p.reasons.items()},
+            errors={name: errors for p in parts for name, errors in p.errors.items()},
         )
 
     async def read_all(
@@ -131,36 +135,87 @@ class Labellers:
             await asyncio.gather(*in_flight, return_exceptions=True)
         return labels
 
-    async def read_harm(self, text: str) -> str | None:
+    async def read_harm(self, text: str, on_error: OnError | None = None) -> str | None:
         """Read the leaf of a text; None if no single leaf fits or a request failed."""
-        return (await self._read_harm(text)).harm
+        return (await self._read_harm(text, on_error)).harm
 
     async def _read_labels(self, text: str) -> BlindLabels:
+        errors: list[ItemError] = []
         try:
-            labels = await read_labels(text, judges=self.judges, files=self.labels)
-        except ItemError as e:
-            return BlindLabels(reasons=dict.fromkeys(LABEL_FIELDS, _describe_loss(e, text)))
-        reasons = {n: "labellers disagree" for n in LABEL_FIELDS if getattr(labels, n) is None}
-        return BlindLabels(
-            None, labels.intent, labels.evidence, labels.detail, labels.danger, reasons
+            labels = await read_labels(
+                text, judges=self.judges, files=self.labels, on_error=errors.append
+            )
+        except ItemError:
+            return _make_failed(LABEL_FIELDS, errors, text)
+        missing = [name for name in LABEL_FIELDS if getattr(labels, name) is None]
+        undecided = _make_undecided(missing, errors, text)
+        return undecided._replace(
+            intent=labels.intent,
+            evidence=labels.evidence,
+            detail=labels.detail,
+            danger=labels.danger,
         )
 
-    async def _read_harm(self, text: str) -> BlindLabels:
+    async def _read_harm(self, text: str, on_error: OnError | None = None) -> BlindLabels:
         allowed = (*self.harms, NO_HARM)
+        errors: list[ItemError] = []
 
         async def vote(judge: Teacher, sample: int) -> str:
             request = make_harm_request(text, self.harm_prompt, self.harms, sample=sample)
             return read_choice(await judge(request), "harm", allowed)
 
+        def add(error: ItemError) -> None:
+            errors.append(error)
+            if on_error is not None:
+                on_error(error)
+
+        work = (vote(judge, i) for i, judge in enumerate(self.judges))
         try:
-            votes = await gather_votes(vote(judge, i) for i, judge in enumerate(self.judges))
-        except ItemError as e:
-            return BlindLabels(reasons={"harm": _describe_loss(e, text)})
+            votes = await gather_votes(work, on_error=add)
+        except ItemError:
+            return _make_failed(("harm",), errors, text)
         choice = votes.choose(lambda harm: harm)
-        if choice is None or choice == NO_HARM:
-            reason = "no single leaf fits" if choice else "labellers disagree"
-            return BlindLabels(reasons={"harm": reason})
+        if choice is None:
+            return _make_undecided(("harm",), errors, text)
+        if choice == NO_HARM:
+            return BlindLabels(reasons={"harm": "no single leaf fits"})
         return BlindLabels(harm=choice)
+
+
+def _make_failed(names: Sequence[str], errors: Sequence[ItemError], text: str) -> BlindLabels:
+    """Make the result if too few labellers answered."""
+    reasons = dict.fromkeys(names, _describe_loss(errors[0], text))
+    return BlindLabels(reasons=reasons, errors=dict.fromkeys(names, tuple(errors)))
+
+
+def _make_undecided(names: Sequence[str], errors: Sequence[ItemError], text: str) -> BlindLabels:
+    """Make the result for labels without a majority; the vote of a failed request may decide them."""
+    parts = ["labellers disagree", *(_describe_loss(error, text) for error in errors[:1])]
+    failed = dict.fromkeys(names, tuple(errors)) if errors else {}
+    return BlindLabels(reasons=dict.fromkeys(names, "; ".join(parts)), errors=failed)
+
+
+def make_label_failure(key: str, error: ItemError, text: str = "") -> Failure:
+    """Make the line for `failures/` of a labeller's failed request.
+
+    Args:
+        key: key of the text.
+        error: the error.
+        text: the prompt, which the shown message must not quote.
+    """
+    shown = (
+        _describe_problem(error, text).removeprefix(": ") if error.shown is None else error.shown
+    )
+    return Failure(
+        scenario_id=key,
+        draft_id="",
+        stage="label",
+        outcome=error.outcome,
+        error=error.code,
+        message=str(error),
+        key=error.key,
+        shown=shown,
+    )
 
 
 def make_harm_request(
@@ -182,8 +237,9 @@ def render_turns(turns: Sequence[Message]) -> str:
 
 
 def _describe_loss(e: ItemError, text: str) -> str:
-    message = f"no answer of a labeller ({e.outcome}{_describe_problem(e, text)})"
-    return f"{message}; `--replan` repeats the request" if e.outcome == "unavailable" else message
+    remedy = "the same command" if e.outcome == "unavailable" else "`safegen retry`"
+    problem = _describe_problem(e, text)
+    return f"no answer of a labeller ({e.outcome}{problem}); {remedy} repeats the request"
 
 
 def _describe_problem(e: ItemError, text: str) -> str:

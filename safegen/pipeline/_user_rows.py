@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence, Set as Abstra
 from dataclasses import dataclass, field
 from typing import Generic, NamedTuple, TypeVar
 
-from safegen.core.types import Evidence, Intent, PlannedScenario, Profile, Scenario
+from safegen.core.types import Evidence, Failure, Intent, PlannedScenario, Profile, Scenario
 from safegen.dataset.curation.exact_duplicates import ExpectationIndex, digest_64, message_key
-from safegen.judges.user_prompt_labels import BlindLabels, LabelRequest
+from safegen.judges.user_prompt_labels import BlindLabels, LabelRequest, make_label_failure
 from safegen.pipeline._row_spool import RowSpool
 from safegen.pipeline.resolve import ResolvedRecipe
 from safegen.scenarios.context import IN_DANGER, PlanningContext
@@ -157,6 +157,8 @@ class ImportReport:
     """Rows that the recipe excludes or that repeat an earlier one, by reason."""
     not_under: Mapping[str, int]
     """Planned rows by a profile that their prompt contradicts."""
+    failed_texts: Mapping[str, AbstractSet[str]]
+    """Labels that failed requests left open, by key of the text."""
 
     @property
     def planned(self) -> int:
@@ -203,7 +205,8 @@ def import_sets(
 
 
 def write_import_report(folder: RunFolder, prompts: PromptImport, report: ImportReport) -> None:
-    """Write the report and the list of the unlabelled rows to a run folder."""
+    """Write the report, the list of the unlabelled rows and the failed requests to a run folder."""
+    folder.write_label_failures(list(_iter_label_failures(prompts, report)))
     lines = [json.dumps(u._asdict(), ensure_ascii=False) + "\n" for u in report.unlabelled]
     parquet.write_text(folder.unlabelled_rows, "".join(lines))
     counts = {
@@ -221,6 +224,14 @@ def write_import_report(folder: RunFolder, prompts: PromptImport, report: Import
         "columns_not_read": list(prompts.columns.unread),
     }
     write_json(folder.import_report, prompts.source.to_json() | counts)
+
+
+def _iter_label_failures(prompts: PromptImport, report: ImportReport) -> Iterator[Failure]:
+    """Yield the failed requests that left rows without labels, each once."""
+    for key, names in report.failed_texts.items():
+        by_label = prompts.blind_labels[key].errors
+        errors = {id(e): e for name in LABELS if name in names for e in by_label.get(name, ())}
+        yield from (make_label_failure(key, error) for error in errors.values())
 
 
 def _list_changes(row: PromptRow, scenario: Scenario) -> list[ChangedRow]:
@@ -245,6 +256,7 @@ class _RowSelection:
         self._not_under: Counter[str] = Counter()
         self._rows = self._taken = self._labelled = self._by_judges = 0
         self._kept: set[int] = set()
+        self._failed_texts: dict[str, set[str]] = {}
         self._texts: set[tuple[str, ...]] = set()
         self._sets: dict[str, set[str]] = {}
         self._expectations = ExpectationIndex()
@@ -262,6 +274,7 @@ class _RowSelection:
             recorded_otherwise=self._changed,
             excluded=dict(sorted(self._excluded.items())),
             not_under=dict(sorted(self._not_under.items())),
+            failed_texts=self._failed_texts,
         )
 
     def iter_sets(
@@ -277,6 +290,8 @@ class _RowSelection:
             result = resolved if row is None else self._decide(row, resolved)
             if isinstance(result, Unlabelled):
                 self._unlabelled.append(result)
+                if row is not None and result.cause == "label_request_failed":
+                    self._failed_texts.setdefault(row.text_key, set()).update(result.fields)
             elif isinstance(result, ExcludedRow):
                 self._excluded[result.reason] += 1
             elif row is not None:

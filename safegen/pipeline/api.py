@@ -493,6 +493,24 @@ def reset_failed(run: Run, *, plugins: Sequence[str] = ()) -> bool:
     return bool(reset_failures(run.folder)) or not is_finished(run.folder)
 
 
+def find_prompts(run: Run) -> UserPrompts | None:
+    """Find the prompt file of a run if a retry has to read it: for failed labels, or for the plan.
+
+    Raises:
+        AssetNotFound: the file is missing or changed; nothing is changed.
+    """
+    needs_file = not run.folder.plan(0).exists() or bool(run.folder.read_label_failures())
+    if run.prompts is None or not needs_file:
+        return run.prompts
+    try:
+        return run.prompts.reopen()
+    except ConfigError as e:
+        raise AssetNotFound(
+            f"{e}; a retry of labels reads the prompt file: run it in the folder that has the file, or run"
+            f" `safegen generate RECIPE --output {shlex.quote(str(run.output))} --prompts FILE`"
+        ) from e
+
+
 def open_run(output: str | Path) -> Run:
     """Open a run folder.
 

@@ -98,13 +98,14 @@ def prepare_run(folder: RunFolder, inputs: ResolvedRecipe, *, replan: bool) -> N
         RecipeMismatch: keys or files other than policy specs differ.
     """
     if replan:
-        _delete_plan(folder)
+        delete_plan(folder)
     elif folder.plan(0).exists():
         _adopt_changes(folder, inputs)
     _write_snapshot(folder, inputs)
 
 
-def _delete_plan(folder: RunFolder) -> None:
+def delete_plan(folder: RunFolder) -> None:
+    """Delete the plan of a run and all that depends on it."""
     # The cache stays: replies to requests that the new plan repeats are not paid again.
     for name in ("plan", "records", "drafts", "failures", "unsafe"):
         shutil.rmtree(folder.root / name, ignore_errors=True)
@@ -137,7 +138,7 @@ def _write_snapshot(folder: RunFolder, inputs: ResolvedRecipe) -> None:
         "safegen": __version__,
     }
     if inputs.user_prompts is not None:
-        payload["prompts"] = inputs.user_prompts.to_json()
+        payload["prompts"] = inputs.user_prompts.to_snapshot()
     # `retry` runs the stored recipe and compares it with this file.
     stored = folder.read_snapshot().get(RECIPE_FILE) if is_planned else None
     if file := snapshot.choose_recipe_file(stored, inputs.locator.file):
@@ -243,6 +244,7 @@ async def _check_labellers(
     planned, done, stage = progress.planned, progress.done, progress.stage
     files = writers.files.labels
     await check_labellers(folder, inputs, writers.labellers, files, progress=progress)
+    folder.write_label_failures(())
     progress.planned, progress.done, progress.stage = planned, done, stage
 
 
@@ -338,14 +340,15 @@ def reset_failures(folder: RunFolder) -> int:
     lock = open_folder(folder)
     try:
         failures = [(n, f) for n, f in folder.read_failures() if f.outcome != "ok"]
+        # They stay listed until the rows are labelled again.
+        of_labellers = folder.read_label_failures()
+        keyed = [*of_labellers, *(f for _, f in failures)]
         journal = Journal(folder.journal)
         # An unavailable request has no cached reply, so its key can stay.
-        journal.raise_retry_numbers(
-            f.key for _, f in failures if f.key and f.outcome != "unavailable"
-        )
+        journal.raise_retry_numbers(f.key for f in keyed if f.key and f.outcome != "unavailable")
         journal.close()
         for shard in sorted({number for number, _ in failures}):
             folder.reset_shard(shard)
-        return len(failures)
+        return len(keyed)
     finally:
         lock.release()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from safegen.dataset.run_stats import (
     list_refusals,
     read_plan_rows,
 )
-from safegen.pipeline.api import Run, read_usage
+from safegen.pipeline.api import Run, read_import_report, read_usage
 from safegen.pipeline.recut import read_recut
 from safegen.store import plan
 from safegen.store.json_files import read_json
@@ -60,12 +60,16 @@ class RunStatus:
     """Answers of the panel so far; None without a panel."""
     effect: EffectStats | None = None
     """Policy effect by leaf so far; None if it is not measured."""
+    imported: Mapping[str, object] = field(default_factory=dict[str, object])
+    """Counts of a user's prompt file; empty without one, or before its rows are planned."""
 
     def to_json(self) -> dict[str, object]:
         """Convert to a JSON object."""
         payload: dict[str, object] = asdict(self)
         # Keys of its counts are tuples, which JSON has not.
-        del payload["jury"], payload["effect"]
+        del payload["jury"], payload["effect"], payload["imported"]
+        if self.imported:
+            payload |= {"unlabelled": self.imported["unlabelled"], "imported": dict(self.imported)}
         payload["judges"] = self.jury.to_json() if self.jury else None
         payload["policy_effect"] = effect_to_json(self.effect) if self.effect else None
         return payload
@@ -103,6 +107,7 @@ def read_status(run: Run) -> RunStatus:
         dataset=(run.output / "manifest.json").exists(),
         jury=read_jury_stats(run.folder) if run.recipe.judges.panel else None,
         effect=read_effects(run.folder, recut=recutter) if run.recipe.policy_effect else None,
+        imported=read_import_report(run),
         rejected_by={axis: rejections.count_rejections(axis) for axis in REJECTION_AXES},
         refusals=list_refusals(rejections.count_refusals()),
     )

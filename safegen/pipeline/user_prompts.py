@@ -18,7 +18,7 @@ from typing import NamedTuple, cast
 
 from safegen.config.plan import AUTHORED_KEYS
 from safegen.config.recipe import PluginRef, Recipe
-from safegen.core.errors import ConfigError, UserError
+from safegen.core.errors import ConfigError, RunError, UserError
 from safegen.core.progress import Progress
 from safegen.core.types import PlannedScenario, Teacher, Usage
 from safegen.dataset.curation.split import describe_empty_splits, split_of
@@ -37,9 +37,14 @@ from safegen.pipeline.resolve import (
     resolve_recipe,
     teacher_traits,
 )
-from safegen.pipeline.session import SessionStats, Watch
+from safegen.pipeline.session import SessionStats, Watch, delete_plan
 from safegen.pipeline.user_repeats import Repeat, find_repeats, format_warning
-from safegen.pipeline.workers import check_labellers, open_worker_factory
+from safegen.pipeline.workers import (
+    KNOWN,
+    check_labellers,
+    make_retry_hint,
+    open_worker_factory,
+)
 from safegen.scenarios.user_prompts.reader import UserPrompts
 from safegen.scenarios.user_prompts.redaction import Redaction
 from safegen.scenarios.user_prompts.resolve_labels import Unlabelled, name_causes
@@ -102,11 +107,14 @@ async def write_plan(
 ) -> SessionStats:
     """Plan round 0 from the file unless it is planned; return the usage and seconds of labelling.
 
+    If requests to labellers failed, they are repeated, and the run is planned again when rows get labels.
+
     Raises:
         UserError: the file has errors, or none of its rows can be planned.
         RunError: the run cannot continue; cached replies are kept.
     """
-    if folder.plan(0).exists():
+    is_planned = folder.plan(0).exists()
+    if is_planned and not (source.files and folder.read_label_failures()):
         return SessionStats(Usage(), 0, 0.0)
     if not source.files:
         raise UserError(
@@ -120,7 +128,8 @@ async def write_plan(
             labelled = await _label_open_rows(folder, prompts, teachers=teachers, watch=watch)
             prompts, usage = labelled
             seconds = time.monotonic() - began
-        await asyncio.to_thread(_write_plan, folder, prompts)
+        write = _extend_plan if is_planned else _write_plan
+        await asyncio.to_thread(write, folder, prompts)
     return SessionStats(usage, 0, seconds)
 
 
@@ -180,11 +189,31 @@ async def _read_labels(
     return await labellers.read_all(prompts.iter_label_requests(), on_read=on_read)
 
 
+def _extend_plan(folder: RunFolder, prompts: PromptImport) -> None:
+    """Plan again if a text that a failed request left without labels is decided now.
+
+    The cached replies to drafts stay, so that only new rows are drafted.
+    """
+    failed = {f.scenario_id for f in folder.read_label_failures()} - {KNOWN}
+    report = import_sets(prompts, _skip_sets).report
+    if failed - set(report.failed_texts):
+        delete_plan(folder)
+        _write_plan(folder, prompts)
+    else:
+        write_import_report(folder, prompts, report)
+
+
+def _skip_sets(sets: Iterator[list[PlannedScenario]]) -> None:
+    for _ in sets:
+        pass
+
+
 def _write_plan(folder: RunFolder, prompts: PromptImport) -> None:
     """Write the import report, then the plan.
 
     Raises:
         UserError: no row of the file can be planned.
+        RunError: requests to labellers failed for all rows that could be planned.
     """
     first, candidates = folder.plan(0), prompts.inputs.recipe.plan.candidates
 
@@ -203,7 +232,11 @@ def _write_plan(folder: RunFolder, prompts: PromptImport) -> None:
         return
     # An empty plan would make the next call resume instead of reading the file again.
     first.unlink()
-    raise UserError(_explain_empty(report, prompts, f"listed in `{folder.unlabelled_rows}`"))
+    message = _explain_empty(report, prompts, f"listed in `{folder.unlabelled_rows}`")
+    # The file may be right, so the caller has nothing to fix in it.
+    if report.failed_texts:
+        raise RunError(f"{message}; {make_retry_hint(folder)}")
+    raise UserError(message)
 
 
 def _explain_empty(report: ImportReport, prompts: PromptImport, *places: str) -> str:
@@ -235,6 +268,8 @@ def describe_personal_rows(rows: int, redaction: Redaction | None) -> str:
 def _iter_hints(report: ImportReport, *, was_labelled: bool) -> Iterator[str]:
     """Suggest one fix for each reason why rows are not planned."""
     causes = report.count_causes()
+    if "label_request_failed" in causes:
+        yield "repeat the failed requests of labellers"
     if "missing_label" in causes:
         yield "fill in the labels" + (
             "" if was_labelled else " or name `judges.labellers` in the recipe"

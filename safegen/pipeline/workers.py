@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shlex
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager
@@ -13,8 +14,9 @@ from typing import NamedTuple
 from safegen.config import taxonomy
 from safegen.config.recipe import PluginRef, Recipe
 from safegen.config.taxonomy import Harm, Taxonomy
-from safegen.core.errors import RunError
+from safegen.core.errors import ItemError, RunError
 from safegen.core.hashing import digest
+from safegen.core.plural import format_plural
 from safegen.core.progress import Progress
 from safegen.core.types import Evidence, Expectation, Profile, Record, Teacher, TeacherTraits
 from safegen.coverage import axes
@@ -30,6 +32,7 @@ from safegen.judges.labeller_check import (
     draw_known_prompts,
 )
 from safegen.judges.panel import Panel
+from safegen.judges.user_prompt_labels import make_label_failure
 from safegen.pipeline.acceptance import make_rules
 from safegen.pipeline.policy_effect import EffectMeter
 from safegen.pipeline.process_set import Drafter, Workers, keep_nothing
@@ -55,6 +58,8 @@ from safegen.store.quarantine import Quarantine
 from safegen.store.run_folder import RunFolder
 from safegen.teachers import CustomTeacher, Meter, RateLimiters
 
+KNOWN = "known"
+"""Key of the known prompts in the failures of labellers."""
 MEASURING_KEYS = ("locales", "validators", "require", "judges")
 """Keys of a recipe that decide what is measured about an answer without the spec."""
 MEASURING_FILES = ("locale", "plugin", "policy", "prompt")
@@ -386,6 +391,7 @@ async def check_labellers(
         write_json(folder.labeller_check, {"bar": judges.bar, "known": 0, "fields": {}})
         return
     known = _draw_known_prompts(inputs)
+    errors: list[ItemError] = []
     progress.planned, progress.done, progress.stage = len(known.prompts), 0, "checking"
 
     def on_read() -> None:
@@ -399,11 +405,32 @@ async def check_labellers(
         read_harm=read_harm,
         bar=judges.bar,
         on_read=on_read,
+        on_error=errors.append,
     )
     # Written also on failure: the numbers help to choose another labeller.
     write_json(folder.labeller_check, _describe_check(result, judges.bar))
     if not result.passes(judges.bar):
-        raise RunError(f"{result.format_summary(judges.bar)}\n{result.suggest_fix(judges.bar)}")
+        message = f"{result.format_summary(judges.bar)}\n{result.suggest_fix(judges.bar)}"
+        if errors:
+            _list_failed_check(folder, errors)
+            message += (
+                f"\n{format_plural(len(errors), 'request')} failed: {make_retry_hint(folder)}"
+            )
+        raise RunError(message)
+
+
+def make_retry_hint(folder: RunFolder) -> str:
+    """Make the hint for failed requests of labellers."""
+    return f"`safegen retry {shlex.quote(str(folder.output))}` repeats them"
+
+
+def _list_failed_check(folder: RunFolder, errors: Sequence[ItemError]) -> None:
+    """List failed requests for known prompts, so that `retry` repeats them."""
+    failures = [make_label_failure(KNOWN, error) for error in errors]
+    others = [f for f in folder.read_label_failures() if f.scenario_id != KNOWN]
+    # The order of arrival differs between sessions.
+    ordered = sorted(failures, key=lambda f: (f.key or "", f.message))
+    folder.write_label_failures([*others, *ordered])
 
 
 def _describe_check(result: LabellerCheck, bar: float) -> dict[str, object]:

@@ -197,6 +197,11 @@ class RunFolder:
         """Return the path of a shard's failed items."""
         return self.root / "failures" / f"{shard:05d}.jsonl"
 
+    @property
+    def label_failures(self) -> Path:
+        """Failed requests of labellers that left rows of a prompt file without labels."""
+        return self.root / "failures" / "labels.jsonl"
+
     def finished_shards(self) -> list[int]:
         """List the shards whose records are on disk, in order."""
         return sorted(list_numbers(self.root / "records", ".parquet"))
@@ -210,12 +215,7 @@ class RunFolder:
             DiskFailed: the disk is full, read-only or gone.
         """
         # Failures first, because the rename of the records marks the shard complete.
-        listing = self.failures(int(path.stem))
-        if failures:
-            lines = [json.dumps(asdict(f), ensure_ascii=False, sort_keys=True) for f in failures]
-            parquet.write_text(listing, "\n".join(lines) + "\n")
-        else:
-            listing.unlink(missing_ok=True)
+        _write_failures(self.failures(int(path.stem)), failures)
         parquet.write_rows(path, [record_row(r) for r in records], record_schema())
 
     def read_records(self, shard: int) -> list[Record]:
@@ -243,21 +243,26 @@ class RunFolder:
         Raises:
             StoreDamaged: a line is not a failure.
         """
-        path = self.failures(shard)
-        if parquet.is_lfs_pointer(path):
-            raise parquet.make_pointer_error(path)
-        try:
-            # Not `splitlines`: messages may contain other line separators, such as U+2028.
-            lines = read_text(path).split("\n")
-            failures = [_parse_failure(line) for line in lines if line]
-        except FileNotFoundError:
-            return []
-        except (OSError, ValueError) as e:
-            raise StoreDamaged(
-                f"`{path}` cannot be read ({first_line(e)}); delete it and `{self.records(shard)}`, and"
-                f" {RERUN_HINT}: cached replies are reused"
-            ) from e
-        return failures
+        return _read_failures(
+            self.failures(shard),
+            remedy=f"delete it and `{self.records(shard)}`, and {RERUN_HINT}: cached replies are reused",
+        )
+
+    def read_label_failures(self) -> list[Failure]:
+        """Read the failed requests of labellers.
+
+        Raises:
+            StoreDamaged: a line is not a failure.
+        """
+        return _read_failures(self.label_failures, remedy=SNAPSHOT_REMEDY)
+
+    def write_label_failures(self, failures: Sequence[Failure]) -> None:
+        """Replace the listed failures of labellers.
+
+        Raises:
+            DiskFailed: the disk is full, read-only or gone.
+        """
+        _write_failures(self.label_failures, failures)
 
     def reset_shard(self, shard: int) -> None:
         """Delete the results of a shard; its cached replies stay in the journal."""
@@ -300,6 +305,26 @@ def _describe_format(path: Path, payload: Mapping[str, Any], *, expected: int) -
     return (
         f"`{path}` has {state}, and this version of safegen reads format {expected}; use {source}"
     )
+
+
+def _write_failures(path: Path, failures: Sequence[Failure]) -> None:
+    if not failures:
+        path.unlink(missing_ok=True)
+        return
+    lines = [json.dumps(asdict(f), ensure_ascii=False, sort_keys=True) for f in failures]
+    parquet.write_text(path, "\n".join(lines) + "\n")
+
+
+def _read_failures(path: Path, *, remedy: str) -> list[Failure]:
+    if parquet.is_lfs_pointer(path):
+        raise parquet.make_pointer_error(path)
+    try:
+        # Not `splitlines`: messages may contain other line separators, such as U+2028.
+        return [_parse_failure(line) for line in read_text(path).split("\n") if line]
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError) as e:
+        raise StoreDamaged(f"`{path}` cannot be read ({first_line(e)}); {remedy}") from e
 
 
 @cache

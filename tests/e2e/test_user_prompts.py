@@ -126,7 +126,7 @@ def test_labelled_prompts_become_rows_others_are_listed(
         )
         requests = [json.dumps(body["messages"], ensure_ascii=False) for body in fake.requests]
     assert completed.code == 0, completed.err
-    not_planned = "5 rows not planned (3 not labelled, 2 red line): see out/run/unlabelled.jsonl"
+    not_planned = "5 rows not planned (2 labeller failed, 1 not labelled, 2 red line): see out/run/unlabelled.jsonl"
     assert not_planned in completed.err
     assert "10 in mine.csv, 4 planned, 1 excluded by harms" in completed.err
     assert {row["id"]: row["fields"] for row in listed(workdir / "out")} == {
@@ -368,7 +368,10 @@ def test_unplanned_run_needs_its_prompt_file(
         args = ["generate", "recipe.yaml", "-o", "out", "--prompts", "p.csv", *MAP]
         assert cli(capsys, *args, "--until", "expand").code == 0
         shutil.rmtree(workdir / "out" / "run" / "plan")
-        fails(cli(capsys, "retry", "out"), 2, "needs its file", "`p.csv`")
+        (workdir / "p.csv").rename(workdir / "q.csv")
+        fails(cli(capsys, "retry", "out"), 2, "p.csv: .*no such file", "--prompts FILE")
+        (workdir / "q.csv").rename(workdir / "p.csv")
+        assert cli(capsys, "retry", "out").code == 0
 
 
 def test_contradicting_rows_are_listed_before_drafting(workdir: Path) -> None:

@@ -10,7 +10,7 @@ from safegen.core.errors import BudgetSpent, Truncated
 from safegen.core.hashing import hash_fraction
 from safegen.core.statistics import wilson_interval
 from safegen.core.types import INTENTS, Evidence, Expectation, Request, Teacher
-from safegen.judges.blind_labels import make_label_request
+from safegen.judges.blind_labels import OnError, make_label_request
 from safegen.judges.labeller_check import (
     DEFAULT_BAR,
     KnownPrompt,
@@ -248,7 +248,7 @@ async def test_labeller_that_repeats_the_commonest_label_fails() -> None:
 async def test_labeller_that_reads_a_random_leaf_fails() -> None:
     leaves = sorted({t.harm for t in KNOWN})
 
-    async def read_harm(text: str) -> str | None:
+    async def read_harm(text: str, on_error: OnError | None) -> str | None:
         return leaves[int(hash_fraction("leaf", text) * len(leaves))]
 
     check = await check_labeller(

@@ -103,7 +103,8 @@ async def test_run_error_of_one_labeller_stops() -> None:
             2,
             BlindLabels(
                 reasons=dict.fromkeys(
-                    ("harm", "intent", "evidence", "detail"), "no answer of a labeller (blocked)"
+                    ("harm", "intent", "evidence", "detail"),
+                    "no answer of a labeller (blocked); `safegen retry` repeats the request",
                 )
             ),
         ),
@@ -119,4 +120,8 @@ async def test_imported_row_needs_most_labellers(lost: int, expected: BlindLabel
     judges = tuple([blocked()] * lost + [scripted(answer)] * (3 - lost))
     labellers = Labellers(judges, {"property.theft": load_taxonomy("core").harms["property.theft"]})
     messages: tuple[Message, ...] = ({"role": "user", "content": TEXT},)
-    assert await labellers.read(LabelRequest(messages, labels=True, harm=True)) == expected
+    result = await labellers.read(LabelRequest(messages, labels=True, harm=True))
+    assert result._replace(errors={}) == expected
+    assert {name: len(errors) for name, errors in result.errors.items()} == dict.fromkeys(
+        expected.reasons, lost
+    )

@@ -109,7 +109,7 @@ def print_summary(
 
 def _print_stopped(out: Console, run: Run, until: Until | None) -> None:
     print_out(out, make_text(f"{_stopped_text(run, until)}; see {run.folder.root}"))
-    if import_facts := list(_iter_import_facts(run)):
+    if import_facts := list(iter_import_facts(run)):
         print_out(out, make_fact_table(import_facts, width=9))
     print_out(out, make_text("next: run the same command without --until to resume"))
 
@@ -220,7 +220,7 @@ def _iter_facts(
             "dropped",
             make_text(f"{prompts} before drafting: {format_counts(losses.dropped)}", "yellow"),
         )
-    yield from _iter_import_facts(run)
+    yield from iter_import_facts(run)
     for name, splits in report.rows.items():
         unit = report.views[name].unit if name in report.views else "rows"
         counts = ", ".join(f"{split} {format_number(n)}" for split, n in splits.items())
@@ -341,7 +341,8 @@ def _empty_view_text(view: str, report: BuildReport) -> str:
     return f"empty, not written{reason and f'; {reason}'}"
 
 
-def _iter_import_facts(run: Run) -> Iterator[tuple[str, RenderableType]]:
+def iter_import_facts(run: Run) -> Iterator[tuple[str, RenderableType]]:
+    """Yield the rows of a user's prompt file: planned, not planned and skipped."""
     report = api.read_import_report(run)
     if not report:
         return
@@ -350,12 +351,18 @@ def _iter_import_facts(run: Run) -> Iterator[tuple[str, RenderableType]]:
     yield "rows", make_text(", ".join(parts))
     if unlabelled := api.count_unlabelled(run):
         causes = format_counts(api.count_unlabelled_causes(run))
-        line = f"{format_plural(unlabelled, 'row')} not planned ({causes}): see {run.folder.unlabelled_rows}"
-        yield "unplanned", make_text(line, "yellow")
+        yield "unplanned", make_text(_format_unplanned(run, unlabelled, causes), "yellow")
     if barred := report.get("not_under"):
         yield "skipped", make_text(format_barred(barred))
     if unused := report["columns_not_read"]:
         yield "unused", make_text(f"columns {', '.join(unused)}")
+
+
+def _format_unplanned(run: Run, rows: int, causes: str) -> str:
+    line = f"{format_plural(rows, 'row')} not planned ({causes}): see {run.folder.unlabelled_rows}"
+    if not run.folder.read_label_failures():
+        return line
+    return f"{line}; `{RETRY.format(folder=shlex.quote(str(run.output)))}` repeats failed requests"
 
 
 def format_barred(barred: Mapping[str, int]) -> str:

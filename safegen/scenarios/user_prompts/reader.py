@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from safegen.core.arguments import (
     check_mapping,
@@ -46,11 +46,13 @@ class StoredPrompts(StoredModel):
     licence: str | None
     drop_answer: bool = False
     skip_unreadable: bool = False
+    paths: list[str] = Field(default_factory=list[str])
+    """As the user named them; empty in runs of older versions."""
 
 
 @dataclass(frozen=True, slots=True)
 class UserPrompts:
-    """Files of prompts that replace the taxonomy's sets. A run stores all but the paths."""
+    """Files of prompts that replace the taxonomy's sets."""
 
     name: str
     """Name of the file, folder or pattern without its folder."""
@@ -66,6 +68,8 @@ class UserPrompts:
     """True if an answer at the end of `messages` is dropped."""
     skip_unreadable: bool = False
     """True if rows that cannot be read are listed, and the others are used."""
+    paths: tuple[str, ...] = ()
+    """The paths as the user named them, for a retry."""
 
     @property
     def shown(self) -> str:
@@ -95,8 +99,12 @@ class UserPrompts:
             skip_unreadable=self.skip_unreadable or stored.skip_unreadable,
         )
 
-    def to_json(self) -> dict[str, object]:
+    def to_snapshot(self) -> dict[str, object]:
         """Convert to the form that the snapshot stores."""
+        return self.to_json() | ({"paths": list(self.paths)} if self.paths else {})
+
+    def to_json(self) -> dict[str, object]:
+        """Convert to the form that import report and manifest have, without paths."""
         return {
             "file": self.name,
             "sha256": self.sha256,
@@ -107,7 +115,7 @@ class UserPrompts:
 
     @staticmethod
     def from_json(payload: object) -> UserPrompts | None:
-        """Read the output of `to_json`; None if the run was planned from the taxonomy.
+        """Read the output of `to_snapshot`; None if the run was planned from the taxonomy.
 
         Raises:
             StoreDamaged: the payload has another form.
@@ -128,7 +136,23 @@ class UserPrompts:
             stored.licence,
             drop_answer=stored.drop_answer,
             skip_unreadable=stored.skip_unreadable,
+            paths=tuple(stored.paths),
         )
+
+    def reopen(self) -> UserPrompts:
+        """Find the files of a stored run again.
+
+        Raises:
+            ConfigError: a file is missing or changed, or the run is older and stores no paths.
+        """
+        if self.files:
+            return self
+        if not self.paths:
+            raise ConfigError(f"`{self.name}`: the run does not store where the file is")
+        found = open_prompts(self.paths)
+        if found.sha256 != self.sha256:
+            raise ConfigError(f"`{self.name}` has changed since the run was planned")
+        return replace(self, files=found.files)
 
 
 def _check_paths(paths: object) -> None:
@@ -195,7 +219,14 @@ def open_prompts(
     sha256 = digests[0] if len(files) == 1 else digest(digests)
     shown = Path(names[0]).name if len(names) == 1 else _name_files(files)
     return UserPrompts(
-        shown or str(names[0]), sha256, chosen, licence, files, drop_answer, skip_unreadable
+        shown or str(names[0]),
+        sha256,
+        chosen,
+        licence,
+        files,
+        drop_answer,
+        skip_unreadable,
+        tuple(str(name) for name in names),
     )
 
 

@@ -15,12 +15,18 @@ from safegen.scenarios.user_prompts.rows import PromptRow
 
 LABELS = ("harm", "intent", "evidence", "detail")
 UnlabelledCause = Literal[
-    "missing_label", "red_line", "profile_mismatch", "contradictory", "unreadable"
+    "missing_label",
+    "label_request_failed",
+    "red_line",
+    "profile_mismatch",
+    "contradictory",
+    "unreadable",
 ]
-"""Code of the reason why a row is listed: a label is missing, its harm is a red line, its harm or words
+"""Code of the reason why a row is listed: a label is missing, for lack of a majority or because requests to labellers failed, its harm is a red line, its harm or words
 do not fit its profile, its labels contradict each other or those of an equal row, or it cannot be read."""
 IN_WORDS: Mapping[UnlabelledCause, str] = {
     "missing_label": "not labelled",
+    "label_request_failed": "labeller failed",
     "red_line": "red line",
     "profile_mismatch": "profile mismatch",
     "contradictory": "contradictory",
@@ -132,4 +138,6 @@ def _list_unlabelled(
     reasons = dict.fromkeys(
         blind_labels.reasons.get(name, "not in the file, and no labeller") for name in fields
     )
-    return Unlabelled(row.number, row.id, fields, "; ".join(reasons))
+    has_failed = any(name in blind_labels.errors for name in fields)
+    cause: UnlabelledCause = "label_request_failed" if has_failed else "missing_label"
+    return Unlabelled(row.number, row.id, fields, "; ".join(reasons), cause)
