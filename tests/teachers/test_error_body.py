@@ -326,6 +326,13 @@ def test_wait_in_the_body_means_rate_limit(body: object, after_s: float) -> None
     assert (error.limited, error.after_s) == (True, after_s)
 
 
+@pytest.mark.parametrize(("code", "temporary"), [("x", True), ("insufficient_quota", False)])
+def test_quota_named_by_words_leaves_items_retryable(code: str, temporary: bool) -> None:
+    error = translated(429, {"error": {"message": "The monthly quota is exhausted", "code": code}})
+    assert isinstance(error, AmbiguousRejection)
+    assert (error.is_account, error.is_temporary) == (True, temporary)
+
+
 def test_google_quota_of_a_day_stops_the_run() -> None:
     error = translated(429, google_error("Day", retryDelay="17s"))
     assert isinstance(error, AmbiguousRejection)
