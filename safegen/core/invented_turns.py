@@ -23,6 +23,8 @@ LEADING_ROLE = re.compile(
     r"\A\s*(?:(?:(?:GPT4 (?:Correct )?|Code )?(?:[Aa]ssistant|ASSISTANT|助手))\s?[:：]\s*|(?:assistant|model)[ \t]*\n\s*"
     r"|\*\*Assistant(?::\*\*|\*\*:)\s*|#{1,6} ?(?:Assistant|Response):[ \t]*\n\s*)(?=\S)"
 )
+# "Assistant: helps.\nManager: leads." is a list.
+LABEL_LIST = re.compile(r"[^\n]*\n(?:\*\*)?[A-Z][\w'-]{0,20}(?:\*\*)?:(?:\*\*)? ")
 # Llama and Gemma without their tokens: "Add oil.user\n\nAnd salt?model\n\nYes."
 BARE_ROLE = re.compile(
     r"(?:^|(?<=\S))(?:(?P<user>user|human)|assistant|model)[ \t]*$", re.MULTILINE
@@ -85,7 +87,10 @@ def cut_invented_turns(text: str) -> CutTurns:
     """
     if not _NAMES.search(text):
         return CutTurns(text)
-    text = LEADING_ROLE.sub("", text, count=1)
+    role = LEADING_ROLE.match(text)
+    if role and LABEL_LIST.match(text, role.end()):
+        return CutTurns(text, role[0].strip())
+    text = text[role.end() :] if role else text
     for cut in (_cut_openchat, _cut_answered, _cut_bare, _cut_second_answer, _cut_glued, _cut_lone):
         text, doubt = cut(text)
         if doubt:

@@ -141,6 +141,7 @@ def test_role_glued_to_a_sentence_is_cut() -> None:
         ("## Soup\n\nAdd oil.\n\n### Instruction:\nStir it.", "### Instruction:"),
         ("Two kinds exist.\nuser\nOne who eats.\nmodel\nOne who poses.\n\nBoth eat.", "user"),
         ("They differ.\n\nHuman: is an hour long?\nAI: a second.\n\nUse both.", "Human:"),
+        ("Assistant: helps the cook.\nManager: leads the shop.", "Assistant:"),
         ("Ask the cook, the waiter etc. assistant\n\nThen eat.", "assistant"),
         ("Add oil.\n\nQ: And salt?\nA: Yes.", "Q:"),
         ("Add oil.\n\n<user>now the salt</user> please", "<user>"),
