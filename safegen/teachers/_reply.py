@@ -48,6 +48,11 @@ NOTE_TYPES = frozenset(
 OTHER_ROLES = frozenset("user human system developer tool function".split())
 PART_KEYS = ("content", "text", "parts", "output", "value")
 MAX_PART_DEPTH = 4
+# Gemini's parts have no type.
+UNTYPED_KEYS = frozenset(
+    "code executableCode executable_code codeExecutionResult functionCall function_call inlineData"
+    " inline_data image_url image audio json tool_use".split()
+)
 MIN_ECHO = 40
 """A shorter reasoning may be the start of the answer by chance."""
 
@@ -278,10 +283,12 @@ def _read_part(part: object, depth: int) -> _Content:
         return _Content("")
     if kind not in TEXT_TYPES:
         return _Content("", unknown=_one_line(kind)[:MAX_REASON])
-    nested = next((v for k in PART_KEYS if isinstance(v := fields.get(k), list)), None)
+    nested = next((fields[k] for k in PART_KEYS if isinstance(fields.get(k), list)), None)
     if nested is not None and depth < MAX_PART_DEPTH:
         return _read_content(nested, depth + 1) or _Content("")
-    return _Content("".join(_iter_texts(fields)))
+    text = "".join(_iter_texts(fields))
+    hidden = "" if text or kind else next((k for k in fields if k in UNTYPED_KEYS), "")
+    return _Content(text, unknown=hidden)
 
 
 def _is_thinking(part: Mapping[str, object]) -> bool:

@@ -262,6 +262,7 @@ def test_exhausted_context_is_no_spent_quota() -> None:
         ("please wait 1,500 seconds", 1_500),
         ("retry in 2,000.5 s", 2_000.5),
         ("wait 3 - 8 seconds", 8),
+        ("the limit resets in 00:02:05", 125),
         ("try again in an hour", 3_600),
         ("retryDelay: 7s", 7),
         ("2分15秒后重试", 135),

@@ -128,6 +128,7 @@ def test_part_of_an_unknown_type_is_named(kind: str) -> None:
     assert (reply.text, reply.outcome) == ("Add oil.", "malformed")
     assert f"`{kind}`" in reply.message
     assert read([{"type": kind, "text": "heat()"}]).outcome == "malformed"
+    assert "`inlineData`" in read(["Add oil.", {"inlineData": {"data": "aGVhdA=="}}]).message
 
 
 @pytest.mark.parametrize("word", ["null", "None"])
