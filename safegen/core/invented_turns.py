@@ -67,6 +67,12 @@ INTRODUCTION = re.compile(
     r"\b(?:dialogues?|dialogs?|conversations?|transcripts?|chat|examples?|sample|script|role-?play|exchange)\b",
     re.IGNORECASE,
 )
+# "A helper declines kindly.", before a dialogue that shows it
+SHOWN = re.compile(
+    r"\b(?:assistants?|helpers?|chatbots?|bots?|messages?|repl(?:y|ies)|says|asks|answers|declines|responds|writes"
+    r"|like this|for instance|scammers?)\b",
+    re.IGNORECASE,
+)
 ENDS = tuple('.!?…。！？"”)*`>')
 _NAMES = re.compile(
     rf"{_USERS}|user|human|Instruction|Input|Response|ssistant|SSISTANT|助手|model|system|^[ \t]*(?:\*\*)?(?:Q|问|問)",
@@ -139,7 +145,8 @@ def _cut_answered(text: str) -> CutTurns:
             if not before or _is_example(before):
                 return CutTurns(text)
             is_alpaca = turn["hashes"] and following["hashes"] and not HEADING.search(before)
-            if is_alpaca or _ends_the_text(text, lines[-1].end()):
+            is_last = _ends_the_text(text, lines[-1].end()) and not _may_show(before)
+            if is_alpaca or turn["openchat"] or is_last:
                 return CutTurns(before)
             return CutTurns(text, turn[0].strip())
     return CutTurns(text)
@@ -192,7 +199,8 @@ def _cut_lone(text: str) -> CutTurns:
     # The user's later turns may follow, but no other paragraph.
     rest = BLANK_LINE.split(text[turn.end() :].strip())[1:]
     is_last = all(LONE_TURN.match(paragraph) for paragraph in rest)
-    if is_asked and before.endswith(ENDS) and is_last and not is_structured:
+    is_clear = is_last and not is_structured and not _may_show(before)
+    if is_asked and before.endswith(ENDS) and is_clear:
         return CutTurns(before)
     return CutTurns(text, turn[0].strip() if is_asked or before.endswith(ENDS) else "")
 
@@ -220,6 +228,11 @@ def _is_example(before: str) -> bool:
     is_heading = line.startswith("#") or (line.startswith("**") and line.endswith("**"))
     is_introduced = line.endswith((":", "：")) or INTRODUCTION.search(line) is not None
     return is_heading or is_introduced or before.count("```") % 2 == 1
+
+
+def _may_show(before: str) -> bool:
+    """Check if the sentence before a turn speaks about a talk, which may follow as a sample."""
+    return SHOWN.search(before[before.rfind("\n") + 1 :]) is not None
 
 
 def _is_user(line: re.Match[str]) -> bool:

@@ -141,6 +141,8 @@ def test_role_glued_to_a_sentence_is_cut() -> None:
         ("## Soup\n\nAdd oil.\n\n### Instruction:\nStir it.", "### Instruction:"),
         ("Two kinds exist.\nuser\nOne who eats.\nmodel\nOne who poses.\n\nBoth eat.", "user"),
         ("They differ.\n\nHuman: is an hour long?\nAI: a second.\n\nUse both.", "Human:"),
+        ("A good helper declines.\n\nUser: Is it poisoned?\nAssistant: Ask a cook.", "User:"),
+        ("The message looks kind.\n\nUser: is the soup free?", "User:"),
         ("Add oil.USER: And salt?", "USER:"),
         ("Add oil. USER: And salt? ASSISTANT: Yes.", "USER:"),
         ("Two roles exist.\nassistant\nhelps\nuser\nasks", "assistant"),
