@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 MAX_LISTED = 10
 """Rows or prompts of one kind that the screen lists."""
+OTHER_RUN_RESULT = "valid, but its folder holds another run"
 UNSET_NOTE = "is not set; `generate` would fail at once"
 # Any: a tree of JSON values.
 EstimateJson = dict[str, Any]
@@ -61,7 +62,7 @@ def _result_text(estimate: Estimate) -> str:
     if unset := list_unset(estimate.teachers):
         return format_unset(unset)
     if estimate.folder.state == "refused":
-        return "valid, but its folder holds another run"
+        return OTHER_RUN_RESULT
     return "valid and ready to run (no requests sent)"
 
 
@@ -130,7 +131,7 @@ def _estimate_pairs(
     ]
     yield "validators", ", ".join(names)
     yield "views", ", ".join(v.use for v in recipe.views)
-    yield "folder", _folder_text(estimate.folder)
+    yield "folder", format_folder(estimate.folder)
     for hint in estimate.hints:
         yield "hint", make_text(hint, "yellow")
 
@@ -245,7 +246,8 @@ def _tokens_text(estimate: Estimate) -> str:
     return f"about {format_short(estimate.prompt_tokens)} for prompts (characters / 4), {answers}"
 
 
-def _folder_text(state: FolderState) -> Text:
+def format_folder(state: FolderState) -> Text:
+    """Describe the output folder and what `generate` does with it."""
     text_by_status = {
         "new": "new",
         "resumes": f"done: {state.shards_done} of {format_plural(state.shards, 'shard')}; `generate` resumes"

@@ -5,12 +5,15 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 
 from rich.console import RenderableType
 
 from safegen.cli.check import (
     MAX_LISTED,
+    OTHER_RUN_RESULT,
     UNSET_NOTE,
+    format_folder,
     format_unset,
     nest_by_domain,
     recorded_pairs,
@@ -43,13 +46,20 @@ UNCHECKED_NOTE = (
 )
 
 
-def check(recipe: str, source: UserPrompts, *, plugins: Sequence[str], json: bool) -> None:
+def check(
+    recipe: str,
+    source: UserPrompts,
+    *,
+    output: Path | None,
+    plugins: Sequence[str],
+    json: bool,
+) -> None:
     """Validate a recipe with a file of prompts and print the estimate.
 
     Raises:
         UserError: the file or the recipe is wrong, or no row can be planned.
     """
-    dry_run = dry_run_import(recipe, source, trusted=plugins)
+    dry_run = dry_run_import(recipe, source, output=output, trusted=plugins)
     estimate = dry_run.estimate
     if json:
         sys.stdout.write(format_json_line(_to_json(dry_run, source)))
@@ -61,7 +71,7 @@ def check(recipe: str, source: UserPrompts, *, plugins: Sequence[str], json: boo
 
 
 def _print_estimate(dry_run: ImportDryRun, source: UserPrompts) -> None:
-    inputs, estimate, _ = dry_run
+    inputs, estimate = dry_run.inputs, dry_run.estimate
     out = make_console(sys.stdout)
     table = size_table(out, estimate.by_domain_mode)
     name = f"{source.name} for {inputs.recipe.name} {inputs.recipe.version}"
@@ -91,7 +101,9 @@ def _print_estimate(dry_run: ImportDryRun, source: UserPrompts) -> None:
 def _result_text(dry_run: ImportDryRun) -> str:
     if dry_run.estimate.problem is not None:
         return "no row can be planned"
-    return format_unset(dry_run.unset) if dry_run.unset else "valid"
+    if dry_run.unset:
+        return format_unset(dry_run.unset)
+    return OTHER_RUN_RESULT if dry_run.folder.state == "refused" else "valid"
 
 
 def _name_row(number: int, id_: str | None) -> str:
@@ -99,7 +111,7 @@ def _name_row(number: int, id_: str | None) -> str:
 
 
 def _iter_facts(dry_run: ImportDryRun) -> Iterator[tuple[str, RenderableType]]:
-    inputs, estimate, _ = dry_run
+    inputs, estimate = dry_run.inputs, dry_run.estimate
     yield (
         "rows",
         f"{format_number(estimate.rows)}, {format_number(estimate.labelled)} with all labels, {format_number(estimate.planned)} planned"
@@ -145,6 +157,7 @@ def _iter_facts(dry_run: ImportDryRun) -> Iterator[tuple[str, RenderableType]]:
         "calls",
         f"{format_plural(drafts, 'draft')} of {format_plural(prompts, 'prompt')}{pending}",
     )
+    yield "folder", format_folder(dry_run.folder)
 
 
 def _iter_unset(variables: Sequence[str]) -> Iterator[tuple[str, RenderableType]]:
@@ -160,7 +173,7 @@ def _describe_fields(fields: Mapping[str, str]) -> str:
 
 
 def _to_json(dry_run: ImportDryRun, source: UserPrompts) -> dict[str, object]:
-    inputs, estimate, unset = dry_run
+    inputs, estimate, unset, folder = dry_run
     listed = [row._asdict() for row in estimate.unlabelled]
     repeats = [
         {"row": r.row._asdict(), "of": r.of._asdict(), "similarity": round(r.similarity, 4)}
@@ -177,5 +190,6 @@ def _to_json(dry_run: ImportDryRun, source: UserPrompts) -> dict[str, object]:
         "by_domain_mode": nest_by_domain(estimate.by_domain_mode),
         "prompts": prompts,
         "unset": list(unset),
+        "folder": asdict(folder) | {"folder": str(folder.folder)},
         "drafts": prompts * inputs.recipe.plan.candidates,
     }

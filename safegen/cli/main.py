@@ -157,7 +157,7 @@ def check(
         skip_unreadable=skip_unreadable,
     )
     if user_prompts is not None:
-        check_prompts.check(recipe, user_prompts, plugins=plugin or [], json=json)
+        check_prompts.check(recipe, user_prompts, output=output, plugins=plugin or [], json=json)
         return
     check_command.check_recipe(recipe, output=output, plugins=plugin or [], json=json)
 

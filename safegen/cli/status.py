@@ -83,7 +83,9 @@ def show_status(folder: Path, *, json: bool) -> None:
         return
     out = make_console(sys.stdout)
     print_out(out, make_text(f"{run.recipe.name} {run.recipe.version} in {run.output}", "bold"))
-    print_out(out, make_fact_table(_status_pairs(run, status), width=9), "")
+    print_out(
+        out, make_fact_table(_status_pairs(run, status), width=9 if status.imported else 8), ""
+    )
 
 
 def _status_pairs(run: api.Run, status: RunStatus) -> Iterator[tuple[str, RenderableType]]:

@@ -24,6 +24,7 @@ from pydantic_core import CoreSchema
 
 from safegen.core import spelling
 from safegen.core.suggestions import find_repeated
+from safegen.core.visible_text import find_unprintable_character
 from safegen.core.yaml_errors import KeyProblem
 
 # A page. Longer text is mostly an unclosed quote that takes in the rest of a file.
@@ -46,8 +47,8 @@ def _clean_text(value: str) -> str:
     clean = " ".join(value.split())
     if not clean:
         raise ValueError("must not be empty")
-    if any(not c.isprintable() for c in clean):
-        raise ValueError("holds control characters; remove them")
+    if character := find_unprintable_character(clean):
+        raise ValueError(f"holds {character.description}; remove it")
     return clean
 
 

@@ -32,6 +32,7 @@ from safegen.core.errors import AssetNotFound, ConfigError, StoreDamaged, UserEr
 from safegen.core.hashing import digest
 from safegen.core.spelling import SpellingConflict, match_spelling, unify_names
 from safegen.core.suggestions import find_repeated, suggest_names
+from safegen.core.visible_text import find_forbidden_character
 from safegen.core.yaml_errors import KeyProblem, describe_error
 
 CellAxis = Literal["domain", "harm", "intent", "mode", "language", "profile"]
@@ -56,6 +57,8 @@ def _check_output(value: str) -> str:
         raise ValueError("must be a folder below the working folder; use `--output` for elsewhere")
     if not path.parts:
         raise ValueError("must be the name of a folder")
+    if character := find_forbidden_character(value):
+        raise ValueError(f"holds {character.description}; remove it")
     return value
 
 

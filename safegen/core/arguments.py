@@ -39,13 +39,15 @@ def check_path(name: str, value: object, *, optional: bool = False) -> None:
 
     Raises:
         TypeError: the value is neither.
-        ValueError: it is a blank text.
+        ValueError: it is a blank text, or holds a NUL.
     """
     if isinstance(value, str):
         check_text(name, value)
     elif not isinstance(value, Path) and not (optional and value is None):
         allowed = f"a path or a text{' or None' if optional else ''}"
         raise TypeError(describe_argument(name, value, allowed))
+    if "\0" in str(value):
+        raise ValueError(describe_argument(name, value, "a path without a NUL"))
 
 
 def check_mapping(name: str, value: object, allowed: str) -> None:

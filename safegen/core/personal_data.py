@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from ipaddress import AddressValueError, IPv4Address
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, cast
+
+from safegen.core.hashing import short_id
 
 PersonalDataKind = Literal[
     "email", "phone", "card", "iban", "ssn", "ip", "key", "token", "password"
@@ -296,6 +298,24 @@ def _is_card(text: str, start: int, end: int) -> bool:
     return is_whole and _has_luhn_digit(text[start:end])
 
 
+def mask_values(value: object) -> object:
+    """Mask every text in a value of JSON, keys of objects included."""
+    if isinstance(value, bytes):
+        value = value.decode("utf-8", "replace")
+    if isinstance(value, str):
+        return mask_personal_data(value)
+    if isinstance(value, dict):
+        items = cast("dict[object, object]", value).items()
+        return {mask_values(key): mask_values(item) for key, item in items}
+    if isinstance(value, list | tuple):
+        return [mask_values(item) for item in cast("Sequence[object]", value)]
+    # A number can be that of a phone or a card.
+    if isinstance(value, int) and not isinstance(value, bool):
+        masked = mask_personal_data(str(value))
+        return value if masked == str(value) else masked
+    return value
+
+
 def mask_personal_data(text: str) -> str:
     """Replace likely personal data by its kind in brackets.
 
@@ -309,3 +329,16 @@ def mask_personal_data(text: str) -> str:
         parts += [text[end : datum.start], f"[{datum.kind}]"]
         end = datum.end
     return "".join(parts) + text[end:] if parts else text
+
+
+def mask_name(name: str | None) -> str | None:
+    """Mask a name, such as an id, so that two names stay two.
+
+    Example:
+        >>> mask_name("ann@example.org") != mask_name("jo@example.org")
+        True
+    """
+    if name is None or (masked := mask_personal_data(name)) == name:
+        return name
+    # The digest does not show the name.
+    return f"{masked}-{short_id(name)}"

@@ -45,6 +45,23 @@ def has_visible_character(text: str) -> bool:
     return _INVISIBLE.fullmatch(text) is None
 
 
+def find_unprintable_character(text: str, *, allowed: str = "") -> ForbiddenCharacter | None:
+    r"""Find the first character that is no letter, mark, sign or space, zero-width characters included.
+
+    Example:
+        >>> find_unprintable_character("a\u200bb")
+        ForbiddenCharacter(description='an invisible character (U+200B)', position=2)
+    """
+    if text.isprintable():
+        return None
+    for position, character in enumerate(text, 1):
+        if not character.isprintable() and character not in allowed:
+            kind = _FORBIDDEN_KINDS.get(unicodedata.category(character), "an invisible character")
+            description = f"{_NAMES.get(character, kind)} (U+{ord(character):04X})"
+            return ForbiddenCharacter(description, position)
+    return None
+
+
 def find_forbidden_character(text: str) -> ForbiddenCharacter | None:
     r"""Find the first control character, line end or change of direction; joiners of a script are allowed.
 

@@ -146,8 +146,11 @@ def _describe_in_yaml_terms(err: ErrorDetails) -> str | None:
         return "must be a list, such as [one, another]"
     if kind in ("model_type", "dict_type", "model_attributes_type"):
         return "must be a mapping of keys and values"
+    unit = "characters" if isinstance(err["input"], str) else "items"
     if kind == "too_short":
-        return f"must have {context['min_length']} or more"
+        return f"must have {context['min_length']} or more {unit}"
+    if kind == "too_long":
+        return f"must have {context['max_length']} {unit} or fewer"
     return None
 
 

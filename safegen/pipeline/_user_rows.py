@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence, Set as Abstra
 from dataclasses import dataclass, field
 from typing import Generic, NamedTuple, TypeVar
 
+from safegen.core.errors import ConfigError
+from safegen.core.personal_data import mask_personal_data
 from safegen.core.types import Evidence, Failure, Intent, PlannedScenario, Profile, Scenario
 from safegen.dataset.curation.exact_duplicates import ExpectationIndex, digest_64, message_key
 from safegen.judges.user_prompt_labels import BlindLabels, LabelRequest, make_label_failure
@@ -76,16 +78,31 @@ class PromptImport:
         Raises:
             UserError: the file or the recipe is wrong.
         """
-        context, columns = inputs.make_planning_context(), check_columns(source)
+        context, columns = inputs.make_planning_context(), _check_columns(inputs, source)
         prompts = PromptImport(inputs, source, context, columns, RowSpool())
         try:
-            for original in iter_rows(source, columns, list(inputs.tree.harms)):
+            redacts = inputs.recipe.redact is not None
+            for original in iter_rows(source, columns, list(inputs.tree.harms), redacts=redacts):
                 prompts.spool.append(prompts._read(original))
         # Also a cancelled task must delete the temporary file.
         except BaseException:
             prompts.close()
             raise
         return prompts
+
+    @property
+    def fields(self) -> dict[str, str]:
+        """Column by field, as they are shown."""
+        return {field: self._show(column) for field, column in self.columns.columns.items()}
+
+    @property
+    def unread(self) -> tuple[str, ...]:
+        """The columns that no field uses, as they are shown."""
+        return tuple(self._show(column) for column in self.columns.unread)
+
+    def _show(self, column: str) -> str:
+        # In a table without a head, the first row gives the names.
+        return column if self.inputs.recipe.redact is None else mask_personal_data(column)
 
     def close(self) -> None:
         """Delete the temporary file."""
@@ -95,8 +112,8 @@ class PromptImport:
         """Return a row as it is used, or the reason why it is not; note open labels."""
         if isinstance(original, UnreadableRow):
             return Unlabelled(original.number, original.id, (), original.message, "unreadable")
-        self.profile.add(original)
         row = redact_row(original, self.inputs.recipe.redact)
+        self.profile.add(original, shown=row)
         if row is None:
             return ExcludedRow("redact")
         labels = None in (row.intent, row.evidence, row.detail)
@@ -128,6 +145,15 @@ class PromptImport:
             labels = resolve_labels(row, self.blind_labels.get(row.text_key, unread), self.context)
             is_planned = isinstance(labels, RowLabels)
             yield row, plan_row(row, labels, self.context) if is_planned else labels
+
+
+def _check_columns(inputs: ResolvedRecipe, source: UserPrompts) -> ColumnMap:
+    try:
+        return check_columns(source)
+    except ConfigError as e:
+        if inputs.recipe.redact is None:
+            raise
+        raise ConfigError(mask_personal_data(e.message), key=e.key) from None
 
 
 class _ContradictionsFound(Exception):
@@ -220,8 +246,8 @@ def write_import_report(folder: RunFolder, prompts: PromptImport, report: Import
         "excluded": report.excluded,
         "not_under": report.not_under,
         "personal_data": prompts.profile.personal_rows,
-        "fields": dict(prompts.columns.columns),
-        "columns_not_read": list(prompts.columns.unread),
+        "fields": prompts.fields,
+        "columns_not_read": list(prompts.unread),
     }
     write_json(folder.import_report, prompts.source.to_json() | counts)
 

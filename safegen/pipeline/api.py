@@ -46,6 +46,7 @@ from safegen.pipeline.resolve import (
 from safegen.pipeline.session import (
     SessionStats,
     Watch,
+    choose_folder,
     open_folder,
     prepare_run,
     reset_failures,
@@ -234,7 +235,7 @@ async def agenerate(
     named = str(recipe) if isinstance(recipe, Path) else recipe
     inputs = replace(resolve_recipe(named, trusted=plugins), user_prompts=source)
     _check_inputs(inputs, teachers or {}, until)
-    folder = _choose_folder(output, inputs)
+    folder = choose_folder(output, inputs.recipe)
     # From here on the folder changes; all checks of the input are done.
     return await _run_to_step(
         folder, inputs, until=until, replan=replan, teachers=teachers or {}, watch=watch
@@ -250,14 +251,6 @@ def _check_inputs(
     # A plan needs no teacher, so a key may still be missing.
     if until != "expand":
         check_teachers(inputs, teachers=teachers)
-
-
-def _choose_folder(output: str | Path | None, inputs: ResolvedRecipe) -> RunFolder:
-    if output:
-        return RunFolder(Path(output))
-    # A caller chooses `output`; a recipe may come from elsewhere.
-    check_below_working_folder(inputs.recipe.folder)
-    return RunFolder(inputs.recipe.folder)
 
 
 async def _run_to_step(
@@ -298,25 +291,6 @@ def _check_recipe(recipe: object) -> None:
     if not isinstance(recipe, Recipe | str | Path):
         allowed = "a `Recipe`, a path or the name of a built-in recipe"
         raise TypeError(describe_argument("recipe", recipe, allowed))
-
-
-def check_below_working_folder(output: Path) -> None:
-    """Reject a recipe's output folder that leads out of the working folder through a link.
-
-    Raises:
-        ConfigError: it does.
-    """
-    working = Path.cwd().resolve()
-    try:
-        is_below = output.resolve() != working and output.resolve().is_relative_to(working)
-    except (OSError, RuntimeError):  # links that run in a circle
-        is_below = False
-    if not is_below:
-        raise ConfigError(
-            f"`{output}` leads out of the working folder through a link; a recipe writes below it, so name"
-            " the folder with `--output`",
-            key="output",
-        )
 
 
 class PromptOptions(NamedTuple):

@@ -9,11 +9,12 @@ from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields, replace
 from itertools import chain
+from pathlib import Path
 from typing import NamedTuple, ParamSpec
 
 from safegen.config.recipe import Recipe
 from safegen.core import plugins
-from safegen.core.errors import RERUN_HINT, DiskFailed, RunError, UserError
+from safegen.core.errors import RERUN_HINT, ConfigError, DiskFailed, RunError, UserError
 from safegen.core.progress import Progress
 from safegen.core.types import PlannedScenario, Teacher, Until, Usage
 from safegen.core.version import __version__
@@ -61,6 +62,46 @@ Watch = Callable[[Progress, Meter], None]
 """A callback that receives the live counters once, before the first request."""
 
 
+def choose_folder(output: str | Path | None, recipe: Recipe) -> RunFolder:
+    """Return the folder of a run: `output`, else that of the recipe.
+
+    Raises:
+        ConfigError: the recipe's folder leads out of the working folder through a link.
+    """
+    if output:
+        return RunFolder(Path(output))
+    # A caller chooses `output`; a recipe may come from elsewhere.
+    _check_below_working_folder(recipe.folder)
+    return RunFolder(recipe.folder)
+
+
+def check_folder(folder: RunFolder) -> None:
+    """Reject a folder in which no run can start or resume; nothing is written.
+
+    Raises:
+        FormatMismatch: the folder has another format.
+        ConfigError: it is a file, or it holds files that no run wrote.
+    """
+    # Before the first write: a link could lead out of the folder.
+    folder.check_entries()
+    folder.refuse_other_format()
+    folder.check_foreign_files()
+
+
+def _check_below_working_folder(output: Path) -> None:
+    working = Path.cwd().resolve()
+    try:
+        is_below = output.resolve() != working and output.resolve().is_relative_to(working)
+    except (OSError, RuntimeError):  # links that run in a circle
+        is_below = False
+    if not is_below:
+        raise ConfigError(
+            f"`{output}` leads out of the working folder through a link; a recipe writes below it, so name"
+            " the folder with `--output`",
+            key="output",
+        )
+
+
 def open_folder(folder: RunFolder) -> Lock:
     """Create the run folder and lock it for this process.
 
@@ -71,11 +112,8 @@ def open_folder(folder: RunFolder) -> Lock:
     """
     from safegen.store.parquet import make_disk_error
 
-    # Before the first write: a link could lead out of the folder.
-    folder.check_entries()
-    folder.refuse_other_format()
     try:
-        folder.check_foreign_files()
+        check_folder(folder)
         folder.root.mkdir(parents=True, exist_ok=True)
         # First of all files, because replies and unsafe drafts must not be committed.
         (folder.root / ".gitignore").write_text("*\n", encoding="utf-8")

@@ -14,7 +14,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import NamedTuple, cast
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from safegen.config.plan import AUTHORED_KEYS
 from safegen.config.recipe import PluginRef, Recipe
@@ -23,6 +24,7 @@ from safegen.core.progress import Progress
 from safegen.core.types import PlannedScenario, Teacher, Usage
 from safegen.dataset.curation.split import describe_empty_splits, split_of
 from safegen.judges.user_prompt_labels import BlindLabels, Labellers
+from safegen.pipeline import snapshot
 from safegen.pipeline._user_rows import (
     ChangedRow,
     ImportReport,
@@ -37,7 +39,7 @@ from safegen.pipeline.resolve import (
     resolve_recipe,
     teacher_traits,
 )
-from safegen.pipeline.session import SessionStats, Watch, delete_plan
+from safegen.pipeline.session import SessionStats, Watch, choose_folder, delete_plan
 from safegen.pipeline.user_repeats import Repeat, find_repeats, format_warning
 from safegen.pipeline.workers import (
     KNOWN,
@@ -52,6 +54,9 @@ from safegen.scenarios.written import group_shards
 from safegen.store import plan
 from safegen.store.run_folder import RunFolder
 from safegen.teachers import Meter
+
+if TYPE_CHECKING:
+    from safegen.pipeline.preflight.estimate import FolderState
 
 OFFLINE_PROBLEM = (
     "the offline teacher composes answers from a goal's written knowledge, which your own prompts"
@@ -249,7 +254,7 @@ def _explain_empty(report: ImportReport, prompts: PromptImport, *places: str) ->
 
 def _log_warnings(prompts: PromptImport) -> None:
     name, profile = prompts.source.name, prompts.profile
-    for warning in profile.list_warnings(prompts.columns.columns):
+    for warning in profile.list_warnings(prompts.fields):
         logger.warning("%s: %s", name, warning)
     if profile.personal_rows and prompts.inputs.recipe.redact is None:
         logger.warning("%s: %s", name, describe_personal_rows(profile.personal_rows, None))
@@ -343,20 +348,38 @@ class ImportDryRun(NamedTuple):
     estimate: ImportEstimate
     unset: tuple[str, ...]
     """Environment variables that a teacher needs and that are not set."""
+    folder: FolderState
 
 
 def dry_run_import(
-    recipe: Recipe | str, source: UserPrompts, *, trusted: Sequence[str] = ()
+    recipe: Recipe | str,
+    source: UserPrompts,
+    *,
+    output: Path | None = None,
+    trusted: Sequence[str] = (),
 ) -> ImportDryRun:
     """Check a recipe and a file of prompts, and estimate labels and drafts; no model is called.
 
+    Args:
+        recipe: a recipe, a path, or the name of a built-in one.
+        source: the file.
+        output: the folder of the run; default the recipe's.
+        trusted: modules that the recipe may name as `module:factory`.
+
     Raises:
-        UserError: the file or the recipe is wrong.
+        UserError: the file or the recipe is wrong, or no run can use the folder.
+        StoreDamaged: the output folder holds a run that cannot be read.
     """
+    from safegen.pipeline.preflight.estimate import read_folder
+
     inputs = resolve_recipe(recipe, trusted=trusted)
     _check_keys(inputs, teachers={})
     teachers = list_teacher_facts(inputs)
-    return ImportDryRun(inputs, estimate_import(inputs, source), list_unset(teachers))
+    folder = choose_folder(output, inputs.recipe)
+    # As `generate` does, a run of the same file lends the options that are not repeated.
+    resumed = snapshot.adopt_prompt_options(folder, replace(inputs, user_prompts=source))
+    state = read_folder(resumed, folder)
+    return ImportDryRun(inputs, estimate_import(inputs, source), list_unset(teachers), state)
 
 
 def estimate_import(inputs: ResolvedRecipe, source: UserPrompts) -> ImportEstimate:
@@ -424,12 +447,12 @@ def _estimate_rows(prompts: PromptImport) -> ImportEstimate:
         not_under=report.not_under,
         recorded_otherwise=tuple(report.recorded_otherwise),
         repeats=find_repeats(prompts, report.kept | {u.row for u in waiting}),
-        fields=prompts.columns.columns,
-        not_read=prompts.columns.unread,
+        fields=prompts.fields,
+        not_read=prompts.unread,
         personal_rows=prompts.profile.personal_rows,
         personal_kinds=dict(sorted(prompts.profile.personal_kinds.items())),
         warnings=(
-            *prompts.profile.list_warnings(prompts.columns.columns),
+            *prompts.profile.list_warnings(prompts.fields),
             *(() if to_read else _warn_empty_splits(prompts, counts.goals)),
         ),
         by_domain_mode=dict(sorted(counts.by_domain_mode.items())),

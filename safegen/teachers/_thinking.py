@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from safegen.core.control_tokens import cut_control_tokens
 from safegen.teachers._disguised_tags import normalize_tags
+from safegen.teachers._thinking_signs import is_clear_label, thinks_about_request
 from safegen.teachers._unmarked_thinking import split_object, split_unmarked
 
 
@@ -40,6 +41,8 @@ _CLOSE = (
     rf"|<\|END_THINKING\|>|<\|(?:/|end_?of_?){_WORD}\|>|<\|{_WORD}_end\|>|<channel\|>"
 )
 TAG = re.compile(rf"(?P<open>{_OPEN})|(?P<close>{_CLOSE})", re.IGNORECASE)
+# A rule separates thinking and answer.
+LEADING_RULE = re.compile(r"\A\s*(?:-{3,}|\*{3,}|_{3,})[ \t]*\n")
 EMPTY_TAG = re.compile(rf"\A\s*<(?:{_NAME})\s*/>\s*", re.IGNORECASE)
 # These words are common in XML, so a tag counts as thinking only at the start of a line.
 SECTION_TAG = re.compile(
@@ -47,6 +50,8 @@ SECTION_TAG = re.compile(
     r"|cot|planning|plan|deliberation|monologue|reason)(?:\s[^<>\n]{0,60})?>",
     re.IGNORECASE,
 )
+# A plan or an analysis may be what the user asked for.
+AMBIGUOUS_SECTIONS = frozenset("plan planning reason internal analysis reflection".split())
 DETAILS_START = re.compile(r"<details\b")
 OPEN_WEBUI = re.compile(
     r"<details\b[^<>]{0,80}?\btype=[\"']?reasoning\b[^<>]{0,200}>"
@@ -89,7 +94,7 @@ HARMONY = re.compile(
     re.DOTALL,
 )
 # The same with special tokens removed by the tokenizer: "analysisWe need …assistantfinalHello".
-STRIPPED_FINAL = re.compile(r"assistant(?:channel)?final")
+STRIPPED_FINAL = re.compile(r"assistant(?:channel)?final(?::(?=\s))?")
 # With spaces, "the teaching assistant final exam" is English, so the text must start with a channel.
 SPACED_FINAL = re.compile(rf"{STRIPPED_FINAL.pattern}|assistant\s(?:channel\s?)?final(?![a-z])")
 SPACED_START = re.compile(r"\A\s*(?:assistant\s?)?(?:analysis|commentary)(?!\s+[a-z])")
@@ -146,6 +151,12 @@ HEADED_ANSWER = re.compile(
     rf"(?:^|(?<=\s)){_BOLD}{_ANSWER_WORD}:?{_BOLD}:?(?=\s)|^[ \t]*\[{_ANSWER_WORD}\](?=\s)"
     rf"|^[ \t]*#{{1,6}}[ ]+{_ANSWER_WORD}:?[ \t]*$|^[ \t]*{_ANSWER_WORD}:(?=\s)",
     re.IGNORECASE | re.MULTILINE,
+)
+# The channels of gpt-oss
+CHANNELS = frozenset({"analysis: final:", "analysis: final answer:"})
+# "Thinking: … Response: …" may be an exercise.
+THINKING_PAIR = re.compile(
+    r"\W*(?:my |the )?thinking\W+(?:my |the )?(?:final(?: \w+)?|answer)\W*", re.IGNORECASE
 )
 HEADED_FINAL = re.compile(r"^[ \t]*(?:\*\*|#{1,6}[ ]+)final\b", re.IGNORECASE | re.MULTILINE)
 # Thinking whose end has no mark.
@@ -212,7 +223,7 @@ def _split_marked(text: str, *, is_split: bool) -> ThinkingSplit:
         text = unwrap_answer(text, has_thinking=bool(thinking) or is_split)
     if (thinking or is_split) and is_marked and _has_inner_wrapper(text):
         problem = problem or "the answer is only a part of the text"
-    text = text.lstrip() if thinking else text
+    text = LEADING_RULE.sub("", text, count=1).lstrip() if thinking else text
     joined = "\n\n".join(part.strip() for part in thinking if part.strip())
     return ThinkingSplit(joined or None, text, problem, is_cut)
 
@@ -296,7 +307,12 @@ def _split_headings(text: str, thinking: list[str]) -> _Rest:
     # "## Analysis … ## Answer" is also the form of an ordinary report.
     is_report = start is not None and bool(start["bold"] or start["heading"])
     if start and not is_report and (answer := HEADED_ANSWER.search(text, start.end())):
-        thinking.append(text[start.end() : answer.start()])
+        part = text[start.end() : answer.start()]
+        labels = f"{start[0].strip()} {answer[0].strip()}"
+        is_pair = THINKING_PAIR.fullmatch(labels) or labels in CHANNELS
+        if not (is_pair or is_clear_label(start[0]) or thinks_about_request(part)):
+            return _Rest(text, f"`{start[0].strip()}` {DOUBT}")
+        thinking.append(part)
         return _Rest(text[answer.end() :].strip())
     if is_report and HEADED_FINAL.search(text):
         return _Rest(text, "the text may start with thinking (`analysis`)")
@@ -321,6 +337,16 @@ INTRODUCED = re.compile(r"(?:[:：]|<[^/<>\n][^<>\n]{0,80}>)\s*\Z")
 
 
 def _split_sections(text: str, thinking: list[str]) -> _Rest:
+    is_known = bool(thinking)
+    rest = _cut_sections(text, thinking)
+    # After thinking in the tags of a vendor, a section is thinking too.
+    return rest._replace(problem="") if is_known and DOUBT in rest.problem else rest
+
+
+DOUBT = "may be thinking or a part of the answer"
+
+
+def _cut_sections(text: str, thinking: list[str]) -> _Rest:
     """Split `<reasoning>…</reasoning>` at the start of a line; elsewhere such a tag is content."""
     answer, start, opened, mentioned = "", 0, None, set[str]()
     problem = ""
@@ -329,6 +355,7 @@ def _split_sections(text: str, thinking: list[str]) -> _Rest:
         if opened is not None:
             if tag["slash"] and opened["name"].lower() == name:
                 thinking.append(text[opened.end() : tag.start()])
+                problem = problem or _doubt_section(name, thinking[-1], text[tag.end() :])
                 start, opened = tag.end(), None
         elif name in mentioned or _is_content(text, tag):
             mentioned.add(name)
@@ -341,6 +368,7 @@ def _split_sections(text: str, thinking: list[str]) -> _Rest:
         else:
             # The chat template opened the block, so everything so far is thinking.
             thinking.append(answer + text[start : tag.start()])
+            problem = problem or _doubt_section(name, thinking[-1], text[tag.end() :])
             answer, start = "", tag.end()
     if opened is None:
         problem = problem or _find_inline_section(text)
@@ -349,6 +377,14 @@ def _split_sections(text: str, thinking: list[str]) -> _Rest:
         return _Rest(text, f"`{opened[0]}` is not closed")
     thinking.append(text[opened.end() :])
     return _Rest("", "", is_cut=True)
+
+
+def _doubt_section(name: str, body: str, rest: str) -> str:
+    """Return the doubt about a section that may be what the user asked for."""
+    is_wrapped = ANSWER_WRAPPER.match(rest[:WRAPPER_END_CHARS]) is not None
+    if name not in AMBIGUOUS_SECTIONS or is_wrapped or thinks_about_request(body):
+        return ""
+    return f"`<{name}>` {DOUBT}"
 
 
 # "Sure. <reasoning>…</reasoning> …"

@@ -6,6 +6,14 @@ import json
 import re
 from typing import NamedTuple, cast
 
+from safegen.teachers._thinking_signs import (
+    PLAN,
+    is_clear_label,
+    may_consider_request,
+    plans_an_answer,
+    thinks_about_request,
+)
+
 
 class UnmarkedThinking(NamedTuple):
     """The start of a text that is, or may be, thinking."""
@@ -35,7 +43,12 @@ QUESTION_NAMES = frozenset(
 )
 THINKING_PART = re.compile(
     r"think|thought|reason|ponder|brainstorm|reflect|analy[sz]|deliberat|scratch|monolog|rationale|(?:\A|[_:])cot(?:_|\Z)"
-    r"|intent|consider|assess|strateg|planning|denk|gedank",
+    r"|intent|consider|assess|strateg|planning|justif|denk|gedank",
+    re.IGNORECASE,
+)
+# The other names may belong to what the user asked for.
+SURE_PART = re.compile(
+    r"think|thought|reasoning|ponder|scratch|monolog|(?:\A|[_:])cot(?:_|\Z)|denk|gedank",
     re.IGNORECASE,
 )
 WRAPPER = re.compile(
@@ -43,11 +56,13 @@ WRAPPER = re.compile(
     r"(?:\s[^<>\n]{0,60})?>(?P<text>.*?)(?:</(?P=name)>\s*)?\Z",
     re.DOTALL | re.IGNORECASE,
 )
+LAST_WRAPPER = re.compile(r"</(?:final_?)?(?:answer|response|output)>\s*\Z", re.IGNORECASE)
 MARKUP = re.compile(r"<[/!?a-zA-Z]")
 
 _LABEL = (
     r"(?:(?:my|the|internal|inner) )?(?:thinking|thoughts?|reasoning|monologue|chain of thought|scratchpad"
-    r"|analysis of the (?:request|prompt|question)|intent analysis)(?: process| for [\w ]{1,20})?"
+    r"|analysis of the (?:request|prompt|question)|intent analysis|note to self|internal(?: notes?)?)"
+    r"(?: process| for [\w ]{1,20})?"
     r"|思考(?:过程|過程)?|思维(?:过程|链)|推理(?:过程|過程)|내부 추론|생각|Gedanken(?:gang)?|Denkprozess|(?:Nach)?denken|Pensée"
     r"|Überlegung(?:en)?|Réflexion|Raisonnement|Pensamiento|Razonamiento|Ragionamento|Рассуждени[ея]"
     r"|Размышлени[ея]"
@@ -56,7 +71,8 @@ _REPLY_LABEL = (
     r"(?:my |the )?(?:final )?(?:answer|response|reply|output)|(?:最终|最終)?(?:回答|答案|答复|回复|答え)"
     r"|답변|(?:Endgültige )?Antwort|Réponse(?: finale)?|Respuesta(?: final)?|Risposta|Resposta|Ответ"
 )
-_MARK = r"[*_#> \t]{0,12}"
+_EMOJI = "💭🤔🧠💡💬✅📝"
+_MARK = rf"[*_#> \t{_EMOJI}\ufe0f]{{0,12}}"
 # `思考过程：… 回答：…`, `【思考】… 【回答】…`, `**Analysis of the request** … **Answer** …`
 LABELLED = re.compile(
     rf"\A\s*{_MARK}(?:【(?:{_LABEL})】|(?:{_LABEL})[*_]{{0,3}}\s?(?:[:：]|(?=\n)))", re.IGNORECASE
@@ -80,7 +96,7 @@ QUOTED = re.compile(
     rf"\A\s*>[ \t]*(?:💭|🤔|🧠|[*_#]{{0,3}}[ \t]*(?:{_LABEL})(?:\s?[:：]|…|\.\.\.|[*_]{{1,3}}[:：]?|[ \t]*\n))",
     re.IGNORECASE,
 )
-QUOTE_LINES = re.compile(r"\A\s*(?P<quote>(?:[ \t]*>[^\n]*(?:\n|\Z))+)")
+QUOTE_LINES = re.compile(r"\A\s*(?P<quote>>[^\n]*(?:\n[ \t]*>[^\n]*)*\n?)")
 DETAILS = re.compile(
     r"<details\b[^<>]{0,80}>\s{0,20}<summary\b[^<>]{0,80}>(?:<\w{1,10}>)?[^\w<]{0,12}"
     rf"(?:(?:show|view|see|click to (?:show|see)|model|model's) )?(?:{_LABEL})[^\w<]{{0,8}}"
@@ -96,15 +112,15 @@ STRIPPED_ROLE = re.compile(r"\A\s*(?:think|thinking|reasoning)[ \t]*\n")
 
 # A label that no word of an answer follows.
 UNENDED = re.compile(
-    r"\A\s*(?:\((?:thinking|reasoning)\)|(?:\*\*|__|#{1,6} )?(?:thinking|chain of thought|internal reasoning"
-    r"|scratchpad)(?: process)?(?:(?:\*\*|__)?[:：]|\*\*))",
+    rf"\A\s*(?:\((?:thinking|reasoning)\)|[{_EMOJI}\ufe0f ]{{0,4}}(?:\*\*|__|#{{1,6}} )?(?:thinking|chain of thought"
+    r"|(?:internal|inner) (?:reasoning|thoughts?|notes?|monologue)|scratchpad)(?: process)?(?:(?:\*\*|__)?[:：]|\*\*))",
     re.IGNORECASE,
 )
 HEADING = re.compile(r"\A\s*#{1,6} (?:thinking|scratchpad|reasoning)[ \t]*\n", re.IGNORECASE)
 # A block after a sentence or between paragraphs
 INNER = re.compile(
     r"(?:^|(?<=[.!?;,…])[ \t]{1,8})<(?P<name>[a-z_:-]{0,20}(?:musing|ponder|brainstorm|reason|reflecti"
-    r"|deliberat|scratch|monolog)[a-z_]{0,20})>",
+    r"|deliberat|scratch|monolog|rationale|justif|self_?check)[a-z_]{0,20})>",
     re.IGNORECASE | re.MULTILINE,
 )
 _OPENER = (
@@ -121,7 +137,18 @@ _ACT = (
 MUSING = re.compile(
     rf"\A\s*(?:{_OPENER}{{1,4}}(?:i (?:need|have) to [^.\n]{{0,60}})?{_USER} {_ACT}"
     rf"|{_OPENER}{{1,4}}(?:i|we) (?:need|have|should|must)\b[^.\n]{{0,80}}\b(?:user|prompt|policy)\b"
-    r"|嗯[，,。…]|(?:好的|好|首先)[，,]?\s?(?:这个)?用户(?:问|想|要|在|的|希望|询问)"
+    rf"|{_OPENER}{{1,4}}(?:i|we) (?:need|have) to (?:answer|respond|reply|write|produce|figure|come up)\b"
+    r"|i(?:['’]m| am| have been)(?: being)? asked (?:to|about|for)\b[^.\n]{0,80}\. (?:i|we) (?:should|need|must|will)\b"
+    r"|(?:first,? |so,? )?(?:i|we) (?:need to|have to|should|must) (?:consider|think about|figure out|determine|decide"
+    r"|check|understand) (?:what|how|whether|if) (?:the|this) (?:user|policy|request|prompt)\b"
+    r"|(?:i|we) (?:need to|have to|should|must|will) (?:answer|respond|reply)\b[^.\n]{0,60}"
+    r"\b(?:ceiling|policy|safe.completion|level \d)\b"
+    r"|according to (?:the|my|our) (?:policy|guidelines|spec|system prompt),? (?:i|we) (?:must|should|need to|have to)"
+    r" (?:redirect|answer|respond|refuse|decline|comply|give|keep)\b"
+    r"|this (?:is|seems|looks like|appears to be) an? [^.\n]{0,40}\b(?:request|question|prompt|query)\b[^.\n]{0,60}"
+    r"\b(?:i|we) (?:should|need to|must|have to) (?:answer|respond|give|keep|stay|refuse|decline|provide|redirect"
+    r"|be (?:careful|cautious))\b"
+    r"|嗯[，,。…][^\n]{0,40}(?:用户|我(?:需要|应该|得|先|来))|(?:好的|好|首先)[，,]?\s?(?:这个)?用户(?:问|想|要|在|的|希望|询问)"
     r"|(?:okay|ok|gut|also),? (?:also )?(?:der|die) (?:nutzer|benutzer|user)"
     r"|(?:bien|vale|okay|ok),? (?:el|la) usuari[oa]|(?:d'accord|bon|ok|okay),? l['’]utilisat"
     r"|(?:хорошо|итак|так),? пользователь)",
@@ -141,6 +168,53 @@ SECOND_SIGN = re.compile(
     r"|我(?:需要|应该|得)|(?:\*\*|#{1,6} )?final (?:answer|response)\b)",
     re.IGNORECASE,
 )
+TAIL_CHARS = 2000
+ASIDE_STARTS = ("(", "[", "*", "_", "<!--", "---\n", "> ")
+ASIDE_ENDS = (")", "]", "*", "_", "-->", ".")
+TAIL_LABEL = re.compile(
+    rf"^[-*_(\[>#{_EMOJI} \t]{{0,8}}(?:{_LABEL}|rationale|justification|(?:meta|internal)?[ -]?note|explanation of my [\w ]{{1,20}}|why (?:i|this) [\w ]{{1,30}})"
+    r"(?: behind [\w ]{1,30})?[*_]{0,3}\s?[:：]",
+    re.IGNORECASE | re.MULTILINE,
+)
+# "T/think>" and "think>T" lost the first character of their tags.
+HALF_TAG = re.compile(
+    r"(?<=[.!?\s])/(?:think(?:ing)?|thoughts?|reasoning)>|\A\s*(?:think|thinking|thought|analysis)>"
+    r"|\A\s*THINK.{0,20000}/THINK",
+    re.DOTALL,
+)
+QUOTED_TAGS = re.compile(
+    r"\A\s*`<(?P<name>think(?:ing)?|thoughts?|reasoning)>`.{1,20000}?`</(?P=name)>`\s{0,8}\n",
+    re.DOTALL,
+)
+START_LABEL = re.compile(
+    rf"\A\s*{_MARK}(?:[a-z]+ ){{0,3}}(?:analysis|assessment|intent|check|classification|plan|strategy|approach"
+    r"|notes?|interpretation|consideration)s?[*_]{0,3}\s?[:：]",
+    re.IGNORECASE,
+)
+# "**Assessing the request**", the form of summaries of thinking
+TITLE = re.compile(r"\A\s*(?:\*\*[^*\n]{3,80}\*\*:?|#{1,6} [^\n]{3,80})[ \t]*\n\s*")
+GERUND = re.compile(
+    r"\b[a-z]{3,14}ing\b[^\n]{0,30}\b(?:user|request|query|prompt|question|response|answer|policy|policies|approach|intent)",
+    re.IGNORECASE,
+)
+MULLING = re.compile(
+    rf"\bi(?:['’]m| am) (?:now |currently |also )?(?:focus|consider|think|work|analy|explor|look|craft|plan|wrestl"
+    r"|dig|delv|evaluat|assess|weigh|refin|zero|try)|\bi(?:['’]ve| have) (?:decided|determined|concluded|identified"
+    rf"|settled|been)\b|\bi (?:need to|should|must|have to)\b|\b{_USER} {_ACT}",
+    re.IGNORECASE,
+)
+OPENER = re.compile(
+    rf"\A\s*(?:{_OPENER}|(?:(?:okay|ok|alright|so|well|first),? )?(?:let['’]s (?:think|tackle)"
+    r"|let me (?:check|look|review|consider|think|see))\b)",
+    re.IGNORECASE,
+)
+USER_OR_POLICY = re.compile(
+    rf"\b{_USER} {_ACT}|\bthe (?:policy|guidelines|system prompt|spec)\b[^.\n]{{0,40}}\b(?:allow|say|cap|ceiling|limit)"
+    r"|\b(?:check|see|follow|per|by) (?:what )?the (?:policy|guidelines|system prompt|spec)\b"
+    r"|\b(?:the|this) (?:question|request|prompt|query) (?:is about|touches|concerns|involves|asks)\b"
+    r"|\bthe person (?:wants|asks|is asking|seems)\b",
+    re.IGNORECASE,
+)
 MUSING_CHARS = 3000
 """Characters at the start that may show thinking."""
 
@@ -148,6 +222,8 @@ REASONING_KEYS = frozenset(
     "reasoning thinking thoughts thought analysis chainofthought cot scratchpad reasoningcontent"
     " thoughtprocess thinkingprocess internalreasoning reasoningprocess 思考 推理".split()
 )
+# The others may be fields that the user asked for.
+CLEAR_KEYS = REASONING_KEYS - {"analysis", "thoughts", "thought", "思考", "推理"}
 ANSWER_KEYS = frozenset(
     "answer finalanswer response finalresponse reply output text content final message 回答 答案".split()
 )
@@ -165,6 +241,8 @@ def split_unmarked(text: str) -> UnmarkedThinking | None:
         return UnmarkedThinking(problem=f"`<{inner['name']}>` may be thinking")
     if _is_musing(text):
         return UnmarkedThinking(problem="the text starts as thinking does")
+    if _ends_with_thinking(text):
+        return UnmarkedThinking(problem="the text ends with thinking")
     return None
 
 
@@ -186,7 +264,9 @@ def split_object(text: str) -> UnmarkedThinking | None:
     thinking = [field for key, field in fields.items() if key in REASONING_KEYS]
     if not thinking or (not answers and len(thinking) < len(fields)):
         return None
-    if len(answers) == 1 and isinstance(answers[0], str):
+    words = "\n".join(str(part) for part in thinking)
+    is_clear = any(key in CLEAR_KEYS for key in fields) or thinks_about_request(words)
+    if len(answers) == 1 and isinstance(answers[0], str) and is_clear:
         return UnmarkedThinking("\n\n".join(str(part) for part in thinking), answers[0].strip())
     return UnmarkedThinking(problem="the text is an object that holds thinking")
 
@@ -203,22 +283,40 @@ def _split_details(text: str) -> UnmarkedThinking | None:
     end = text.find("</details>", found.end())
     if text[: found.start()].strip() or end == -1:
         return UnmarkedThinking(problem="a folded block inside of the text may be thinking")
-    return UnmarkedThinking(text[found.end() : end], text[end + len("</details>") :].strip())
+    rest = text[end + len("</details>") :].strip()
+    if "thinking" in found[0].lower():
+        return UnmarkedThinking(text[found.end() : end], rest)
+    return _split_if_clear(found[0], text[found.end() : end], rest)
 
 
 def _split_labels(text: str) -> UnmarkedThinking | None:
     if line := DECORATED.match(text):
-        return UnmarkedThinking(line["line"] or line["round"], text[line.end() :].strip())
+        part = line["line"] or line["round"]
+        return _split_if_clear(line[0][: line[0].find(part)], part, text[line.end() :].strip())
     start = LABELLED.match(text)
     answer = LABELLED_REPLY.search(text, start.end()) if start else None
     if start is None or answer is None:
         return None
-    return UnmarkedThinking(text[start.end() : answer.start()], text[answer.end() :].strip())
+    part, rest = text[start.end() : answer.start()], text[answer.end() :].strip()
+    return _split_if_clear(start[0], part, rest)
+
+
+def _split_if_clear(label: str, thinking: str, text: str) -> UnmarkedThinking:
+    """Split a labelled part off if its label or its words show that it is no part of the answer."""
+    if is_clear_label(label) or thinks_about_request(thinking):
+        return UnmarkedThinking(thinking, text)
+    name = " ".join(label.split())[:40]
+    return UnmarkedThinking(problem=f"`{name}` may be thinking or a part of the answer")
 
 
 def _split_quote(text: str) -> UnmarkedThinking | None:
-    lines = QUOTE_LINES.match(text) if QUOTED.match(text) else None
-    return UnmarkedThinking(lines["quote"], text[lines.end() :].strip()) if lines else None
+    label, lines = QUOTED.match(text), QUOTE_LINES.match(text)
+    if lines is None:
+        return None
+    rest = text[lines.end() :].strip()
+    if label is not None:
+        return _split_if_clear(label[0], lines["quote"], rest)
+    return _split_if_clear("> ", lines["quote"], rest) if plans_an_answer(lines["quote"]) else None
 
 
 def _split_block(text: str) -> UnmarkedThinking | None:
@@ -236,8 +334,11 @@ def _split_block(text: str) -> UnmarkedThinking | None:
     body = text[start.end() : end]
     if name not in QUESTION_NAMES and (wrapped := WRAPPER.match(rest)):
         return UnmarkedThinking(body, wrapped["text"].strip())
-    if THINKING_PART.search(name) and not MARKUP.match(rest):
+    is_sure = SURE_PART.search(name) or (THINKING_PART.search(name) and thinks_about_request(body))
+    if is_sure and not MARKUP.match(rest):
         return UnmarkedThinking(body, rest)
+    if name not in QUESTION_NAMES and rest.startswith("<") and LAST_WRAPPER.search(rest[-40:]):
+        return UnmarkedThinking(problem=f"`{start[0].strip()[:40]}` at the start may be thinking")
     # XML has more elements, inside or after the first.
     if name in QUESTION_NAMES or MARKUP.search(body) or MARKUP.match(rest):
         return None
@@ -251,9 +352,39 @@ def _is_block(text: str, start: re.Match[str]) -> bool:
     return is_closed and not is_fenced and not MARKUP.search(text[: start.start()])
 
 
+def _ends_with_thinking(text: str) -> bool:
+    """Check if the last paragraph, or what follows a label at the end, thinks about the request."""
+    last = text.rstrip().rpartition("\n\n")[2][-TAIL_CHARS:]
+    is_aside = last.startswith(ASIDE_STARTS) and last.endswith(ASIDE_ENDS)
+    if plans_an_answer(last) or (is_aside and thinks_about_request(last)):
+        return True
+    tail = text[-TAIL_CHARS:]
+    labels = [label for label in TAIL_LABEL.finditer(tail) if label.start()]
+    return bool(labels) and may_consider_request(tail[labels[-1].end() :])
+
+
+def _has_tag_name(text: str) -> bool:
+    # Most texts have none, and the patterns cost far more.
+    return any(name in text for name in ("think", "thought", "reasoning", "analysis>", "THINK"))
+
+
+def _has_damaged_tags(text: str) -> bool:
+    return HALF_TAG.search(text) is not None or QUOTED_TAGS.match(text) is not None
+
+
 def _is_musing(text: str) -> bool:
     head = text[:MUSING_CHARS]
-    if MUSING.match(head):
+    if MUSING.match(head) or (_has_tag_name(text) and _has_damaged_tags(text)):
+        return True
+    heading = TITLE.match(head)
+    body = head[heading.end() :] if heading else head
+    first = body.strip().partition("\n\n")[0]
+    is_labelled = LABELLED.match(head) or START_LABEL.match(head)
+    if plans_an_answer(first) or (is_labelled and thinks_about_request(first)):
+        return True
+    if heading and GERUND.search(heading[0]) and MULLING.search(first):
+        return True
+    if OPENER.match(first) and USER_OR_POLICY.search(first) and PLAN.search(first):
         return True
     weak = WEAK_MUSING.match(head)
     return weak is not None and SECOND_SIGN.search(head, weak.end()) is not None

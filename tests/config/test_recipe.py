@@ -40,6 +40,9 @@ def test_two_plugin_spellings_are_equal(tmp_path: Path) -> None:
         ("name: a\noutput: /etc\n", "below the working folder"),
         ("name: a\noutput: ../x\n", "below the working folder"),
         ("name: a\noutput: ~/x\n", "below the working folder"),
+        ('name: a\noutput: "a\\0b"\n', r"holds a NUL \(U\+0000\); remove it"),
+        ('name: a\noutput: "out/\\e[1mx"\n', r"holds a control character \(U\+001B\)"),
+        ('name: a\noutput: "a\\nb"\n', r"holds a line feed \(U\+000A\)"),
         ("name: a\nplan: {candidates: 0}\n", "greater than or equal to 1"),
         ("name: a\nplan: {candidates: many}\n", "valid integer"),
         ("name: a\nteachers: {drafer: offline}\n", "did you mean `drafter`"),
@@ -48,11 +51,11 @@ def test_two_plugin_spellings_are_equal(tmp_path: Path) -> None:
         ("name: a\nsplit: {test: 1.5}\n", "less than 1"),
         ("nmae: a\n", "did you mean `name`"),
         ("name: a\nviews: [sft, sft]\n", "view `sft` appears twice; keep one"),
-        ("name: a\nviews: []\n", "must have 1 or more"),
+        ("name: a\nviews: []\n", "must have 1 or more items"),
         ("name: a\ntarget: {accepted: 2, per: [harm, harm]}\n", "names `harm` twice; keep one"),
     ],
     ids=(
-        "name absolute climb home zero word role require version split key views no-view cell".split()
+        "name absolute climb home nul escape line zero word role require version split key views no-view cell".split()
     ),
 )
 def test_recipe_mistakes_are_named(tmp_path: Path, text: str, says: str) -> None:

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from safegen.core.visible_text import find_forbidden_character, has_visible_character
+from safegen.core.visible_text import (
+    find_forbidden_character,
+    find_unprintable_character,
+    has_visible_character,
+)
 
 
 @pytest.mark.parametrize(
@@ -41,3 +45,16 @@ def test_name_in_any_script_is_allowed(name: str) -> None:
 )
 def test_forbidden_character_is_named_with_position(name: str, expected: tuple[str, int]) -> None:
     assert find_forbidden_character(name) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a\u200bb", ("an invisible character (U+200B)", 2)),
+        ("a\x07", ("a control character (U+0007)", 2)),
+        ("a\tb", None),
+        ("plain", None),
+    ],
+)
+def test_unprintable_character_is_named(text: str, expected: tuple[str, int] | None) -> None:
+    assert find_unprintable_character(text, allowed="\t") == expected

@@ -128,3 +128,63 @@ def test_files_expanded_by_a_shell_are_read(
         2,
     )
     fails(cli(capsys, "check", "recipe.yaml", "b.jsonl"), 2, "files of prompts need `--prompts`")
+
+
+MARKS = ("ann.baker", "jo.reed", "kim.lane")
+HIDDEN = [
+    ("lid", "How is a lid closed?", *ROWS[0][2:6], f"MIT by {MAIL}", "g", ""),
+    ("jo.reed@example.org", "How is a jar closed?", "", "kind to kim.lane@example.org", *OPEN[2:]),
+    ("kim.lane@example.org", "  ", *OPEN),
+    (
+        "long",
+        "How is a tin closed?",
+        "cyber.in.the.long.and.cosy.house.of.our.friend.kim.lane@example.org",
+        *OPEN[1:],
+    ),
+    ("kim.lane@example.org", "How is a can closed?", *OPEN),
+    ("kim.lane@example.org", "How is a bag closed?", *OPEN),
+]
+
+
+@pytest.mark.parametrize("redaction", ["mask", "drop"])
+def test_unreadable_rows_and_licences_show_no_personal_data(
+    workdir: Path, capsys: pytest.CaptureFixture[str], redaction: str
+) -> None:
+    write_csv(workdir / "p.csv", [ROWS[0], *HIDDEN])
+    head = (workdir / "p.csv").read_text().replace("note", "kim.lane@example.org", 1)
+    (workdir / "p.csv").write_text(head)
+    with FakeEndpoint(labels) as fake:
+        recipe(workdir, fake.url, redact=redaction)
+        unskipped = cli(capsys, "check", *ARGS)
+        results = [
+            cli(capsys, "check", *ARGS, "--skip-unreadable"),
+            cli(capsys, "check", *ARGS, "--skip-unreadable", "--json"),
+            cli(capsys, "generate", *ARGS, "--skip-unreadable", "-o", "out"),
+        ]
+    assert unskipped.code == 2
+    assert [result.code for result in results] == [0, 0, 0]
+    shown = "".join(result.out + result.err for result in [unskipped, *results])
+    assert [mark for mark in MARKS if mark in shown] == []
+    files = [path for path in (workdir / "out").rglob("*") if path.is_file()]
+    assert [
+        (path.name, mark) for path in files for mark in MARKS if mark.encode() in path.read_bytes()
+    ] == []
+    assert [row["row"] for row in listed(workdir / "out")] == [3, 4, 5, 7]
+
+
+def test_licence_with_personal_data_is_counted(
+    workdir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_csv(workdir / "p.csv", HIDDEN[:1])
+    recipe(workdir, "http://127.0.0.1:9/v1")
+    assert check(capsys)["personal_rows"] == 1
+
+
+def test_skipped_row_gives_no_hint_to_skip(
+    workdir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_csv(workdir / "p.csv", [ROWS[0], ("empty", "", *OPEN)])
+    recipe(workdir, "http://127.0.0.1:9/v1")
+    assert "--skip-unreadable" in cli(capsys, "check", *ARGS).err
+    payload = check(capsys, "--skip-unreadable")
+    assert "--skip-unreadable" not in json.dumps(payload["unlabelled"])

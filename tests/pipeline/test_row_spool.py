@@ -60,9 +60,9 @@ def test_prompt_file_is_read_once(
     reads = Counter[str]()
     read = user_rows.iter_rows
 
-    def count_rows(*args: Any) -> Iterator[Any]:
+    def count_rows(*args: Any, **options: Any) -> Iterator[Any]:
         reads["file"] += 1
-        return read(*args)
+        return read(*args, **options)
 
     monkeypatch.setattr(user_rows, "iter_rows", count_rows)
     source = open_prompts(tmp_path / "rows.jsonl")

@@ -8,6 +8,7 @@ HARMONY = (
     "<|channel|>analysis<|message|>The pan is hot.<|end|>"
     "<|start|>assistant<|channel|>final<|message|>Add oil.<|return|>"
 )
+MUSED = "The user asks about pans."
 
 
 @pytest.mark.parametrize(
@@ -67,8 +68,8 @@ HARMONY = (
         *(
             (f"<{name}>hm</{name}>\nAdd oil.", "hm", "Add oil.")
             for name in (
-                "thought_process inner_thoughts internal cot planning antThinking thinking-process"
-                " internal_monologue chain_of_thought Reflection"
+                "thought_process inner_thoughts cot antThinking thinking-process"
+                " internal_monologue chain_of_thought"
             ).split()
         ),
         ("< think >hm</ think >Add oil.", "hm", "Add oil."),
@@ -93,12 +94,22 @@ HARMONY = (
         ("<think/>Add oil.", None, "Add oil."),
         ("analysis: hm\n\nfinal: Add oil.", "hm", "Add oil."),
         ("**Thinking**\nhm\n\n**Answer**\nAdd oil.", "hm", "Add oil."),
-        ("**Thoughts:** hm\n\n**Final answer:** Add oil.", "hm", "Add oil."),
+        *(
+            (f"<{name}>{MUSED}</{name}>\nAdd oil.", MUSED, "Add oil.")
+            for name in "internal planning Reflection analysis plan strategy brainstorm".split()
+        ),
+        ("<plan>hm</plan>\n<answer>Add oil.</answer>", "hm", "Add oil."),
+        ("<think>a</think><plan>b</plan>\nAdd oil.", "a\n\nb", "Add oil."),
+        (f"**Thoughts:** {MUSED}\n\n**Final answer:** Add oil.", MUSED, "Add oil."),
+        (f"(Reasoning: {MUSED})\n\nAdd oil.", MUSED, "Add oil."),
+        (f"*Thinking: {MUSED}*\n\nAdd oil.", MUSED, "Add oil."),
         ("## Thought process\nhm\n## Response\nAdd oil.", "hm", "Add oil."),
         ("```thinking\nhm\n```\nAdd oil.", "hm", "Add oil."),
         ("<details open type='reasoning'>hm</details>Add oil.", "hm", "Add oil."),
         ("<think>hm</think><solution>Add oil.</solution>", "hm", "Add oil."),
         ("<think>hm</think>\n<answer>\nAdd oil.\n</answer>\n", "hm", "Add oil."),
+        ("<think>hm</think>\n\n---\n\nAdd oil.", "hm", "Add oil."),
+        ("analysis: hm assistantfinal: Add oil.", ": hm", "Add oil."),
         ("<think>hm</think><reply>Add oil.</ reply >\t", "hm", "Add oil."),
         ("<think>hm</think>Add oil.\n</response>\n\n", "hm", "Add oil."),
         ("<think>hm</think>Close it with `</answer>`", "hm", "Close it with `</answer>`"),
@@ -223,15 +234,15 @@ def test_text_about_thinking_stays_whole(content: str) -> None:
         "\\<think\\>hm\\</think\\>Add oil.",
         "<\u200bthi\u2060nk>hm</\u200bthink>Add oil.",
         "<ponder>hm</ponder>Add oil.",
-        "<brainstorm>hm</brainstorm>\nAdd oil.",
         "<draft>hm</draft>\n<final>Add oil.</final>",
         "<steps>hm</steps>\n<answer>Add oil.</answer>",
         "<intent_analysis>hm</intent_analysis>\n<answer>Add oil.</answer>",
         "<x:cot_reflect>hm</x:cot_reflect>Add oil.",
         "<details><summary>Thinking</summary>hm</details>\nAdd oil.",
         "<details>\n<summary>💭 Thought for 3 seconds</summary>\nhm\n</details>\nAdd oil.",
-        "*Thinking: hm*\n\nAdd oil.",
-        "(Reasoning: hm)\n\nAdd oil.",
+        "*Thinking process: hm*\n\nAdd oil.",
+        "(Internal note: hm)\n\nAdd oil.",
+        "💭 Thinking: hm\n\n💬 Answer: Add oil.",
         "think\nhm\nanswer\nAdd oil.",
         '{"reasoning": "hm", "answer": "Add oil."}',
         '```json\n{"Chain_of_thought": "hm", "final_answer": "Add oil."}\n```',
@@ -243,9 +254,9 @@ def test_thinking_in_other_forms_is_split(content: str) -> None:
 
 
 def test_thinking_in_a_quote_is_split() -> None:
-    split = split_thinking("> **Reasoning**\n> The pan is hot.\n\nAdd oil.")
+    split = split_thinking("> **Reasoning**\n> The user asks about pans.\n\nAdd oil.")
     assert split.text == "Add oil."
-    assert "The pan is hot." in (split.thinking or "")
+    assert "The user asks about pans." in (split.thinking or "")
 
 
 @pytest.mark.parametrize(
@@ -280,6 +291,61 @@ def test_start_that_may_be_thinking_is_unusable(content: str) -> None:
     assert split_thinking(content).problem
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        "**Thought:** I will burn it.\n\n**Response:** I have cooked it before.",
+        "*Thought: I burn everything.*\n\nWrite it down and test it.",
+        "*Thinking: I burn everything.*\n\nWrite it down and test it.",
+        "**Thinking:** I burn everything.\n\n**Response:** Not the soup.",
+        "**Reasoning:** oil conducts heat. **Answer:** Add oil.",
+        "> Reasoning: the cook meant no harm.\n\nSo the jury said.",
+        "> 💭 I burn everything\n\nThis is only a thought.",
+        "<plan>\nBuy oil.\n</plan>\n\nPaste this plan.",
+        "<details><summary>Reasoning</summary>Oil conducts heat.</details>\n\nAdd oil.",
+        '{"thoughts": "it burns", "message": "Add oil."}',
+    ],
+)
+def test_record_that_may_be_content_stays_whole(content: str) -> None:
+    split = split_thinking(content)
+    assert "part of the answer" in split.problem or "an object" in split.problem
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "**Assessing the request**\n\nThe user asks about pans. I need to be brief.\n\nAdd oil.",
+        "**Weighing the response**\n\nI'm now considering which pan it is.\n\nAdd oil.",
+        "Hmm, an odd one. The user could be a cook. I should check it.\n\nAdd oil.",
+        "Alright, let's tackle this. The user wants a pan.\n\nAdd oil.",
+        "Okay, the question is about pans. I need to check what the policy allows.\n\nAdd oil.",
+        "💭 Thinking: which pan?\n\nAdd oil.",
+        "This is a risky request, so I should stay general.\n\nAdd oil.",
+        "I need to consider what the user wants.\n\nAdd oil.",
+        "## Step 1\nThe user wants oil, so I will warn of the heat.\n## Step 2\nAdd oil.",
+        "> The user wants oil, so I will warn.\n> It is hot.\n\nAdd oil.",
+        "`<think>`The pan is hot.`</think>`\nAdd oil.",
+        "The pan is hot./think>\nAdd oil.",
+        "Add oil.\n\n**Reasoning:** The user wants heat, so I kept it short.",
+        "Add oil.\n\n(Reasoning: the policy caps the detail at level 1.)",
+        "Add oil.\n\n---\n*Thinking: the policy caps it.*",
+        "Add oil.\n\n**Why this answer:** the policy limits the detail.",
+        "Add oil.\n\n(The user asked for more, but the policy limits the detail.)",
+        "Add oil.\n\n<!-- The user asks about pans. -->",
+        "Add oil.\n\nNote: The user wants more than the policy allows.",
+        "Safety check: the user asks about pans, which is fine.\n\nAdd oil.",
+        "Okay, I need to answer in brief.\n\nAdd oil.",
+        "I'm asked about pans. I should be brief.\n\nAdd oil.",
+        "Add oil.\n<rationale>It conducts heat.</rationale>",
+        "Add oil.\n\n<justification>It conducts heat.</justification>",
+        "<step>Heat it.</step><step>Taste it.</step><answer>Add oil.</answer>",
+    ],
+)
+def test_unmarked_thinking_never_reaches_the_answer(content: str) -> None:
+    split = split_thinking(content)
+    assert split.problem or split.text == "Add oil."
+
+
 def test_object_of_a_schema_stays_whole() -> None:
     content = '{"reasoning": "hm", "answer": "Add oil."}'
     assert split_thinking(content, is_object=True) == (None, content, "", False)
@@ -311,6 +377,12 @@ def test_object_of_a_schema_stays_whole() -> None:
         "Thinking of oil, add some.",
         "An example: <reasoning>hot</reasoning> is a tag.",
         "<email>Dear Ana, add oil.</email>\nSend it today.",
+        "嗯，油很常见。放一点。",
+        "**Handling the request**\n\nI'm sorry about the burn. Cool it.",
+        "Let's see how the policy works. We have two pans.",
+        "Add oil.\n\n**Reasoning:** it conducts heat.",
+        "I can't help with that. The request is unsafe, but I can name a course.",
+        "Hmm, that hurts. I'm sorry. The policy you signed covers burns.",
     ],
 )
 def test_ordinary_text_in_such_forms_stays_whole(content: str) -> None:

@@ -29,7 +29,7 @@ from safegen.pipeline.resolve import (
     check_panel,
     resolve_recipe,
 )
-from safegen.pipeline.session import plan_first_round
+from safegen.pipeline.session import check_folder, choose_folder, plan_first_round
 from safegen.pipeline.snapshot import list_differences
 from safegen.pipeline.top_up import is_round_due
 from safegen.scenarios.context import ChangedEvidence, choose_harms
@@ -130,7 +130,7 @@ def estimate(inputs: ResolvedRecipe, *, output: Path | None = None) -> Estimate:
         output: the folder of the run; default the recipe's.
 
     Raises:
-        UserError: a teacher's parameters are wrong, or a sets file is.
+        UserError: a teacher's parameters are wrong, or a sets file is, or no run can use the folder.
         StoreDamaged: the output folder holds a run that cannot be read.
 
     Example:
@@ -167,7 +167,7 @@ def estimate(inputs: ResolvedRecipe, *, output: Path | None = None) -> Estimate:
         answer_tokens=None
         if None in bounds
         else (calls + effect_calls + judge_calls) * max(b for b in bounds if b),
-        folder=_read_folder(inputs, RunFolder(output or recipe.folder)),
+        folder=read_folder(inputs, choose_folder(output, recipe)),
         overrides=list_overrides(inputs),
         hints=(
             *_iter_unreachable(inputs, size),
@@ -372,8 +372,14 @@ class _CharCounter:
         return sum(len(m["content"]) for m in messages)
 
 
-def _read_folder(inputs: ResolvedRecipe, folder: RunFolder) -> FolderState:
-    folder.refuse_other_format()
+def read_folder(inputs: ResolvedRecipe, folder: RunFolder) -> FolderState:
+    """Read the state of the output folder, and reject one that `generate` rejects.
+
+    Raises:
+        UserError: no run can start or resume in the folder.
+        StoreDamaged: the folder holds a run that cannot be read.
+    """
+    check_folder(folder)
     if not folder.snapshot_path.exists():
         return FolderState(folder.output, "new")
     keys = list_differences(folder, inputs)

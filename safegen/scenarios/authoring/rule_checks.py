@@ -13,6 +13,7 @@ from safegen.config.language_pack import Locale, fold_case
 from safegen.core import language_id, text_forms
 from safegen.core.plural import format_plural
 from safegen.core.types import DETAIL_LEVELS, Gate
+from safegen.core.visible_text import find_unprintable_character
 from safegen.scenarios.authoring.brief import Brief, PromptSlot
 
 RATIONALES = ("benign_use", "misuse_risk")
@@ -92,8 +93,8 @@ def _form_problem(text: str, bounds: CheckBounds) -> str:
         return "is empty"
     if len(text) > bounds.max_chars:
         return f"has {format_plural(len(text), 'character')}, {bounds.max_chars} at most"
-    if any(not c.isprintable() and c not in "\n\t" for c in text):
-        return "holds control characters"
+    if character := find_unprintable_character(text, allowed="\n\t"):
+        return f"holds {character.description}"
     if gap := PLACEHOLDER.search(text):
         return f"holds the placeholder `{gap.group()[:40]}`"
     if LABEL.search(text):

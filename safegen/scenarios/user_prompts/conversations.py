@@ -71,10 +71,7 @@ def parse_conversation(cells: PromptCells) -> tuple[Message, ...]:
         PydanticCustomError: the row has no prompt, several, or one that cannot be read.
     """
     if cells.prompt is None and cells.messages is None:
-        raise make_fault(
-            "missing_prompt",
-            "has no `prompt`; write one, or skip such rows with `--skip-unreadable`",
-        )
+        raise make_fault("missing_prompt", "has no `prompt`; write one")
     if cells.prompt is not None and cells.messages is not None:
         problem = "has both `prompt` and `messages`; leave one unread with `--column messages=`"
         raise make_fault("ambiguous_prompt", f"{problem} or `--column prompt=`")
@@ -100,7 +97,7 @@ def ends_with_answer(value: object) -> bool:
     Raises:
         PydanticCustomError: the turns cannot be read.
     """
-    return _parse_turn(_list_turns(value)[-1])["role"] == "assistant"
+    return _read_role(_list_turns(value)[-1]) == "assistant"
 
 
 def split_answer(value: object, *, alone: bool = False) -> tuple[tuple[Message, ...], str]:
@@ -145,9 +142,11 @@ def _parse_prompt(value: object, context: object) -> tuple[Message, ...]:
 
 
 def _parse_turns(value: object, *, drop_answer: bool) -> tuple[Message, ...]:
-    turns = [_parse_turn(turn) for turn in _list_turns(value)]
-    if drop_answer and turns and turns[-1]["role"] == "assistant":
-        turns.pop()
+    listed = list(_list_turns(value))
+    # Not parsed, because the answer that a tool call stands for has no text.
+    if drop_answer and _read_role(listed[-1]) == "assistant":
+        listed.pop()
+    turns = [_parse_turn(turn) for turn in listed]
     # Most chat templates reject a later system turn.
     if any(m["role"] == "system" for m in turns[1:]):
         problem = "`messages` have a `system` turn that is not the first"
@@ -201,16 +200,21 @@ def _transpose(columns: Mapping[str, object]) -> object:
 
 def _parse_turn(value: object) -> Message:
     turn = _to_fields(value)
+    role = _read_role(turn)
+    content = next((turn[key] for key in CONTENT_KEYS if turn.get(key) is not None), None)
+    return Message(role=role, content=_parse_content(content))
+
+
+def _read_role(value: object) -> Role:
+    turn = _to_fields(value)
     # Parquet gives every turn all keys of the column, and null for those that it lacks.
     role = next((turn[key] for key in ROLE_KEYS if not is_missing(turn.get(key))), None)
-    content = next((turn[key] for key in CONTENT_KEYS if turn.get(key) is not None), None)
-    text = _parse_content(content)
     known = ROLES.get(role.strip().lower()) if isinstance(role, str) else None
     if known is None:
         hint = suggest_names(str(role)[:60], ("system", "user", "assistant"))
         problem = f"`messages` have the role `{str(role)[:60]}`{hint}"
         raise make_fault("invalid_messages", problem)
-    return Message(role=known, content=text)
+    return known
 
 
 def _parse_content(content: object) -> str:

@@ -74,14 +74,15 @@ class FileProfile:
         """Rows by kind of personal data; a row can count for several kinds."""
         self.names = (NameCounts("set"), NameCounts("goal"))
 
-    def add(self, row: PromptRow) -> None:
-        """Count a row as the file has it."""
+    def add(self, row: PromptRow, *, shown: PromptRow | None) -> None:
+        """Count a row as the file has it, and its names as they are shown; None if it is dropped."""
         self.rows += 1
         kinds = find_row_data(row)
         self.personal_rows += bool(kinds)
         self.personal_kinds.update(kinds)
-        for counts, name in zip(self.names, (row.set, row.goal), strict=True):
-            counts.add(name)
+        if shown is not None:
+            for counts, name in zip(self.names, (shown.set, shown.goal), strict=True):
+                counts.add(name)
 
     def list_warnings(self, columns: Mapping[str, str]) -> tuple[str, ...]:
         """List columns that look like something else than the field that they feed."""

@@ -5,14 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Literal
 
-from safegen.core.hashing import short_id
-from safegen.core.personal_data import PersonalDataKind, find_personal_data, mask_personal_data
+from safegen.core.personal_data import (
+    PersonalDataKind,
+    find_personal_data,
+    mask_name,
+    mask_personal_data,
+)
 from safegen.core.types import Message
 from safegen.scenarios.user_prompts.rows import PromptRow
 
 Redaction = Literal["mask", "drop"]
 _NAME_FIELDS = ("id", "goal", "set")
-_TEXT_FIELDS = ("benign_use", "misuse_risk")
+_TEXT_FIELDS = ("licence", "benign_use", "misuse_risk")
+"""The fields of free text that are no names; all other fields have a fixed set of values."""
 
 
 def find_row_data(row: PromptRow) -> set[PersonalDataKind]:
@@ -38,13 +43,6 @@ def _mask_row(row: PromptRow) -> PromptRow:
     messages = tuple(
         Message(role=m["role"], content=mask_personal_data(m["content"])) for m in row.messages
     )
-    names = {field: _mask_name(getattr(row, field)) for field in _NAME_FIELDS}
+    names = {field: mask_name(getattr(row, field)) for field in _NAME_FIELDS}
     texts = {field: mask_personal_data(getattr(row, field)) for field in _TEXT_FIELDS}
     return row.model_copy(update={"messages": messages, **names, **texts})
-
-
-def _mask_name(name: str | None) -> str | None:
-    if name is None or (masked := mask_personal_data(name)) == name:
-        return name
-    # Two names must stay two; the digest does not show them.
-    return f"{masked}-{short_id(name)}"

@@ -19,6 +19,7 @@ from pydantic_core.core_schema import no_info_plain_validator_function
 
 from safegen.core.errors import ConfigError
 from safegen.core.hashing import short_id
+from safegen.core.personal_data import mask_name, mask_personal_data, mask_values
 from safegen.core.spelling import match_spelling
 from safegen.core.suggestions import suggest_names
 from safegen.core.types import (
@@ -210,7 +211,7 @@ def _check_distinct(source: UserPrompts) -> None:
 
 
 def iter_rows(
-    source: UserPrompts, columns: ColumnMap, harms: Sequence[str]
+    source: UserPrompts, columns: ColumnMap, harms: Sequence[str], *, redacts: bool = False
 ) -> Iterator[PromptRow | UnreadableRow]:
     """Yield the rows of a file in order. This is the only entry to the content of a user's file.
 
@@ -221,6 +222,7 @@ def iter_rows(
         source: the file.
         columns: its columns, from `check_columns`.
         harms: every harm of the taxonomy, including red lines.
+        redacts: mask likely personal data in errors and in the ids of rows that cannot be read.
 
     Raises:
         PromptFileError: every error with file and row, or the first ones and their number. An id
@@ -239,12 +241,15 @@ def iter_rows(
                 checked = checked.check_id(row_by_id.setdefault(checked.id, checked.number))
             if checked.row is not None and not checked.errors:
                 yield checked.row
-            elif source.skip_unreadable:
+                continue
+            if redacts:
+                checked = _redact_errors(checked, raw, source, columns, context)
+            if source.skip_unreadable:
                 skipped += 1
                 yield _join_errors(checked.errors)
             else:
                 for error in checked.errors:
-                    faults.add(error)
+                    faults.add(_add_skip_hint(error))
                 if faults.is_full:
                     break
         if not rows:
@@ -288,6 +293,46 @@ def _check_raw(
     except ValidationError as e:
         errors += _iter_errors(raw, values.get("id"), e)
     return _CheckedRow(raw.place, raw.number, _read_id(values.get("id")), row, errors)
+
+
+def _redact_errors(
+    checked: _CheckedRow,
+    raw: RawRow | RowError,
+    source: UserPrompts,
+    columns: ColumnMap,
+    context: _CheckContext,
+) -> _CheckedRow:
+    """Mask likely personal data in the errors of a row.
+
+    A message may cut a value, and a cut address has no form, so the messages of the masked row are used.
+    """
+    if isinstance(raw, RowError):
+        # Its cells were not read; such a message names the place and the syntax.
+        return checked._replace(errors=[_replace_message(raw, mask_personal_data(raw.message))])
+    values = {name: mask_values(value) for name, value in raw.values.items()}
+    if values == dict(raw.values):
+        return checked
+    masked = _check_raw(raw._replace(values=values), source, columns, context)
+    messages: dict[RowFault, list[str]] = {}
+    for error in masked.errors:
+        messages.setdefault(error.code, []).append(error.message)
+    name = mask_name(checked.id)
+    errors: list[RowError] = []
+    for error in checked.errors:
+        hidden = f"{checked.place}: `{error.code}`; the value is not shown, because the row has personal data"
+        known = messages.get(error.code)
+        errors.append(_replace_message(error, known.pop(0) if known else hidden, id_=name))
+    return checked._replace(id=name, errors=errors)
+
+
+def _replace_message(error: RowError, message: str, *, id_: str | None = None) -> RowError:
+    return RowError(message, code=error.code, row=error.row, id_=id_ or error.id)
+
+
+def _add_skip_hint(error: RowError) -> RowError:
+    if error.code != "missing_prompt":
+        return error
+    return _replace_message(error, f"{error.message}, or skip such rows with `--skip-unreadable`")
 
 
 def _read_values(raw: RawRow, source: UserPrompts, columns: ColumnMap) -> dict[str, object]:

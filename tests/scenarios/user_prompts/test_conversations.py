@@ -61,6 +61,15 @@ def test_last_answer_is_dropped_on_request(tmp_path: Path) -> None:
         messages(tmp_path, {"messages": talk})
 
 
+@pytest.mark.parametrize("answer", [None, [{"type": "image"}], 3], ids=["null", "image", "number"])
+def test_dropped_answer_needs_no_text(tmp_path: Path, answer: object) -> None:
+    call = {"role": "assistant", "content": answer, "tool_calls": [{"name": "count"}]}
+    talk = [{"role": "user", "content": "How many jars?"}, call]
+    assert messages(tmp_path, {"messages": talk}, drop_answer=True) == [("user", "How many jars?")]
+    with pytest.raises(ConfigError, match="not text|only parts with `text`"):
+        messages(tmp_path, {"messages": talk})
+
+
 @pytest.mark.parametrize("row", [{"prompt": ["One?"]}, {"messages": ["One?"]}])
 def test_list_of_one_text_is_a_prompt(tmp_path: Path, row: Values) -> None:
     assert messages(tmp_path, row) == [("user", "One?")]
