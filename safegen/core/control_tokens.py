@@ -18,7 +18,7 @@ _TOKEN = (
     r"|<end▁of▁sentence>|</?seed:(?:eos|bos|pad|tool_call)>|\[[gs]MASK\]|<(?:[se]op|eo[ahs]|eosys|mask:\d+)>"
     r"|\[E(?:OT|OM|OD)\]|\[e~\[|\]~!?b[\[\]]"
     # Ling and Ring.
-    r"|<role>(?:HUMAN|USER|ASSISTANT|SYSTEM|OBSERVATION)</role>"
+    r"|<role>(?:HUMAN|[Hh]uman|USER|ASSISTANT|SYSTEM|OBSERVATION)</role>"
 )
 TOKEN = re.compile(_TOKEN)
 # A stop string or the limit of tokens may cut a token, such as `<|im_end`.

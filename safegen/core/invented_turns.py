@@ -30,7 +30,7 @@ BARE_ROLE = re.compile(
     r"(?:^|(?<=\S))(?:(?P<user>user|human)|assistant|model)[ \t]*$", re.MULTILINE
 )
 GLUED_ROLE = re.compile(
-    r"(?:(?P<end>(?<=[.!?…。！？])|(?<=[.!?…。！？][)\"”*]))(?P<space>[ ])?|(?<=[)\"”*]))"
+    r"(?:(?P<end>(?<=[.!?…。！？]))(?P<space>[ ])?|(?P<quoted>(?<=[.!?…。！？][)\"”*]))|(?<=[)\"”*]))"
     r"(?P<role>user|human|assistant|model|system)(?=[ \t]*(?:\n[ \t]*\n|\Z))"
 )
 # "Add oil. GPT4 Correct User: And salt?"
@@ -55,6 +55,10 @@ LABEL_LINE = re.compile(
 )
 BLANK_LINE = re.compile(r"\n[ \t]*\n\s*")
 HEADING = re.compile(r"^[ \t]*#{1,6}[ \t]", re.MULTILINE)
+# "Add oil.USER: And salt?", "Add oil. USER: And salt? ASSISTANT: Yes."
+INLINE_TURN = re.compile(
+    r"(?<=[.!?…])(?:USER|HUMAN|Human|User):(?=\s)|(?<=[.!?…] )USER:(?=\s)(?=[^\n]{1,2000}\bASSISTANT:)"
+)
 USER_LABEL = re.compile(rf"(?:{_USERS})\Z")
 QUESTIONS = re.compile(
     r"FAQ|Q ?& ?A|question|asked|example|quiz|flash ?card|Frage|问答|问题", re.IGNORECASE
@@ -91,7 +95,15 @@ def cut_invented_turns(text: str) -> CutTurns:
     if role and LABEL_LIST.match(text, role.end()):
         return CutTurns(text, role[0].strip())
     text = text[role.end() :] if role else text
-    for cut in (_cut_openchat, _cut_answered, _cut_bare, _cut_second_answer, _cut_glued, _cut_lone):
+    for cut in (
+        _cut_openchat,
+        _cut_answered,
+        _cut_bare,
+        _cut_second_answer,
+        _cut_glued,
+        _cut_lone,
+        _find_inline,
+    ):
         text, doubt = cut(text)
         if doubt:
             return CutTurns(text, doubt)
@@ -103,6 +115,13 @@ def _cut_openchat(text: str) -> CutTurns:
     if turn is None or not turn.start() or _is_example(text[: turn.start()]):
         return CutTurns(text)
     return CutTurns(text[: turn.start()].rstrip())
+
+
+def _find_inline(text: str) -> CutTurns:
+    turn = INLINE_TURN.search(text)
+    if turn is None or _is_example(text[: turn.start()]):
+        return CutTurns(text)
+    return CutTurns(text, turn[0].strip())
 
 
 def _ends_the_text(text: str, start: int) -> bool:
@@ -144,6 +163,9 @@ def _cut_second_answer(text: str) -> CutTurns:
     second = SECOND_ANSWER.search(text)
     if second is None or _is_example(text[: second.start()].rstrip()):
         return CutTurns(text)
+    if BARE_ROLE.search(text, second.end()):
+        # A list of roles
+        return CutTurns(text, "assistant")
     return CutTurns(text[: second.start()].rstrip())
 
 
@@ -152,7 +174,8 @@ def _cut_glued(text: str) -> CutTurns:
         line = text[text.rfind("\n", 0, role.start()) + 1 : role.start()]
         if len(line.split()) > 2 and not _is_example(text[: role.start()]):
             # "It is in request.user" is code, and "etc. assistant" may be a list of jobs.
-            is_sure = role["role"] == "assistant" and role["end"] is not None and not role["space"]
+            is_glued = not role["space"] and (role["end"], role["quoted"]) != (None, None)
+            is_sure = role["role"] == "assistant" and is_glued
             return CutTurns(text[: role.start()]) if is_sure else CutTurns(text, role["role"])
     return CutTurns(text)
 

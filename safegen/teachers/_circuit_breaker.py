@@ -95,8 +95,7 @@ class CircuitBreaker:
             # A control request meets the budget outside of the limiter.
             self._stop_run(e)
             if self._limiter is not None:
-                # Replies in flight are paid for, so they are stored first.
-                await self._limiter.wait_until_idle()
+                await self._limiter.wait_until_idle(e)
             raise
         finally:
             # After the judgement, so that no other request takes the place in between.

@@ -18,7 +18,7 @@ from safegen.teachers._bounded_body import (
     iter_bounded,
 )
 from safegen.teachers._endpoint import Endpoint
-from safegen.teachers._errors import translate_network_error
+from safegen.teachers._errors import translate_network_error, translate_proxy_status
 from safegen.teachers._exchange import (
     CONNECT_S,
     KEEP_ALIVE_S,
@@ -76,6 +76,8 @@ class DirectExchange:
             return await self._exchange(method, url, body)
         except aiohttp.ServerDisconnectedError:
             problem = translate_network_error(self._endpoint, ConnectionResetError())
+        except aiohttp.ClientHttpProxyError as e:
+            problem = translate_proxy_status(self._endpoint, e.status)
         except (
             aiohttp.ClientError,
             OSError,

@@ -91,7 +91,7 @@ STATUS_BY_CODE: Mapping[str, int] = {
 }
 
 NO_ERROR_WORDS = frozenset(
-    ",0,200,false,ok,success,successful,succeeded,completed,none,null,no_error,no error,noerror,成功".split(
+    ",0,200,false,ok,success,successful,succeeded,completed,none,null,no_error,no error,noerror,成功,请求成功".split(
         ","
     )
 )

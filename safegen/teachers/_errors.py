@@ -28,6 +28,7 @@ from safegen.teachers import _provider_text
 from safegen.teachers._bounded_body import BodyTooLarge, DamagedBody, UnknownEncoding
 from safegen.teachers._endpoint import Endpoint
 from safegen.teachers._error_body import ErrorBody, read_charset, read_error
+from safegen.teachers._proxy import find_proxy
 from safegen.teachers._quota import MAX_PAUSE_S, retry_after_s
 from safegen.teachers._stated_wait import read_stated_wait
 
@@ -277,12 +278,13 @@ class _Failure:
         )
         # A long prompt or a large `max_tokens` may cost more than what is left, and words may concern
         # the prompt, so a control request decides.
-        # Of HTTP 429 the item is innocent: if the control request is answered, it stays retryable.
+        # If only words say so and the control request is answered, the limit was a short one.
+        is_temporary = status == 429 and not _provider_text.is_quota(codes, "", status=status)
         return AmbiguousRejection(
             self._rejection_text(),
             rejected=rejected,
             is_account=True,
-            is_temporary=self._status == 429,
+            is_temporary=is_temporary,
         )
 
     def find_policy(self) -> Exception | None:
@@ -455,7 +457,35 @@ def translate_network_error(endpoint: Endpoint, error: BaseException) -> Excepti
     texts = (text for kind, text in text_by_type.items() if isinstance(first, kind))
     name = type(first).__name__
     text, hint = next(texts, (name, running))
-    return RetryableError(f"no answer from `{endpoint.base_url}` ({text})", cause=text, hint=hint)
+    through = ""
+    if (proxy := find_proxy(endpoint.base_url)) is not None:
+        # The connection is one to the proxy, whatever server runs behind it.
+        through = f" through the proxy `{endpoint.redact(proxy.url)}`"
+        if isinstance(first, ConnectionRefusedError):
+            text = "connection refused: no proxy listens on this port"
+        if not isinstance(first, ssl.SSLError | UnknownEncoding | DamagedBody):
+            hint = _proxy_hint(endpoint)
+    return RetryableError(
+        f"no answer from `{endpoint.base_url}`{through} ({text})", cause=text, hint=hint
+    )
+
+
+def translate_proxy_status(endpoint: Endpoint, status: int) -> RetryableError:
+    """Return the error of a proxy that opens no tunnel."""
+    proxy = find_proxy(endpoint.base_url)
+    name = endpoint.redact(proxy.url) if proxy else ""
+    return RetryableError(
+        f"the proxy `{name}` answered HTTP `{status}`: no connection to `{endpoint.base_url}`",
+        status=status,
+        cause=f"proxy http {status}",
+        hint=_proxy_hint(endpoint),
+    )
+
+
+def _proxy_hint(endpoint: Endpoint) -> str:
+    parts = urlsplit(endpoint.base_url)
+    name = f"{parts.scheme.upper()}_PROXY"
+    return f"start the proxy or correct `{name}`, or add `{parts.hostname}` to `NO_PROXY`"
 
 
 def unreadable_text_error(endpoint: Endpoint, charset: str) -> RetryableError:

@@ -43,10 +43,11 @@ class Quota(NamedTuple):
 
 def retry_after_s(headers: Mapping[str, str]) -> float | None:
     """Read `retry-after-ms`, `retry-after` or the reset of an empty quota: seconds from 0, or None."""
-    milliseconds = _read_number(headers.get("retry-after-ms", ""))
+    in_ms = headers.get("retry-after-ms", "") or headers.get("x-ms-retry-after-ms", "")
+    milliseconds = _read_number(in_ms)
     if milliseconds is not None and milliseconds < MILLISECONDS_FROM:
         return max(milliseconds / 1000, 0.0)
-    seconds = read_reset(headers.get("retry-after", ""))
+    seconds = read_reset(headers.get("retry-after", "") or headers.get("x-retry-after", ""))
     if seconds is not None:
         return seconds
     quota = read_quota(headers)

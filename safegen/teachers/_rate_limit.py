@@ -30,7 +30,7 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 from safegen.core.arguments import check_callable, check_count
-from safegen.core.errors import Blocked, RunError
+from safegen.core.errors import Blocked, BudgetSpent, RunError
 from safegen.core.types import Reply, Request, Teacher
 from safegen.teachers._errors import AmbiguousRejection, RetryableError, hide_prompt
 from safegen.teachers._meter import Wait
@@ -93,6 +93,7 @@ class RateLimiter:
         limit: requests in flight at most.
         clock: seconds of a monotonic clock.
         sleep: waits for a number of seconds.
+        peers: the limiters of a session, to which this one is added.
 
     Example:
         >>> async with limiter as permit:
@@ -105,6 +106,7 @@ class RateLimiter:
         *,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+        peers: list[RateLimiter] | None = None,
     ) -> None:
         check_count("limit", limit)
         self.limit = limit
@@ -118,6 +120,8 @@ class RateLimiter:
         self._idle = asyncio.Event()
         self._idle.set()
         self._error: RunError | None = None
+        self._peers = [] if peers is None else peers
+        self._peers.append(self)
         self._in_window = 0
         self._started = 0
         self._limited: set[int] = set()
@@ -262,10 +266,15 @@ class RateLimiter:
         self._error = self._error or error
         self._changed.set()
 
-    async def wait_until_idle(self) -> None:
-        """Wait until no request is in flight."""
-        while self.active:
-            await self._idle.wait()
+    async def wait_until_idle(self, error: RunError) -> None:
+        """Wait until no request is in flight; after a spent budget also none of the other limiters.
+
+        Replies in flight are paid for, so they are stored before the run stops.
+        """
+        # After other errors the other teachers could go on to send requests.
+        limiters = self._peers if isinstance(error, BudgetSpent) else [self]
+        while busy := [limiter for limiter in limiters if limiter.active]:
+            await busy[0]._idle.wait()
 
     # Seconds to wait; 0 waits for a place in the window, None starts.
     def _wait_s(self) -> float | None:
@@ -361,6 +370,7 @@ class RateLimiters:
 
     def __init__(self) -> None:
         self._limiters: dict[tuple[object, ...], RateLimiter] = {}
+        self._peers: list[RateLimiter] = []
         self._formats: dict[tuple[object, ...], FormatMemory] = {}
 
     def longest_wait(self) -> Wait | None:
@@ -375,7 +385,9 @@ class RateLimiters:
             account: hashable values that identify it, such as address, key and headers.
             limit: requests in flight at most.
         """
-        limiter = self._limiters.setdefault(account, RateLimiter(limit))
+        if account not in self._limiters:
+            self._limiters[account] = RateLimiter(limit, peers=self._peers)
+        limiter = self._limiters[account]
         limiter.lower_limit(limit)
         return limiter
 
@@ -408,8 +420,7 @@ class RateLimitedTeacher:
                 return await self._call(request, permit)
         except RunError as e:
             self._limiter.fail_waiters(e)
-            # Replies in flight are paid for, so they are stored first.
-            await self._limiter.wait_until_idle()
+            await self._limiter.wait_until_idle(e)
             raise
 
     async def _call(self, request: Request, permit: Permit) -> Reply:

@@ -35,9 +35,24 @@ CHANNEL_KEYS = ("type", "channel", "phase", "role", "name")
 THINKING_NAMES = frozenset(
     "analysis commentary thought thoughts reflection scratchpad thinking reasoning".split()
 )
-TEXT_TYPES = frozenset({"", "text", "output_text", "input_text"})
+TEXT_TYPES = frozenset(
+    "text output_text input_text text_delta text/plain text/markdown plain plain_text plaintext markdown"
+    " paragraph string content output message answer final response assistant".split()
+) | {""}
+# Parts about the text, which hold none of it.
+NOTE_TYPES = frozenset(
+    "reference references citation citations source sources annotation annotations metadata"
+    " grounding search_result search_results web_search_result usage step-start step_start".split()
+)
 # A server that sends the prompt back as the answer.
 OTHER_ROLES = frozenset("user human system developer tool function".split())
+PART_KEYS = ("content", "text", "parts", "output", "value")
+MAX_PART_DEPTH = 4
+# Gemini's parts have no type.
+UNTYPED_KEYS = frozenset(
+    "code executableCode executable_code codeExecutionResult functionCall function_call inlineData"
+    " inline_data image_url image audio json tool_use".split()
+)
 MIN_ECHO = 40
 """A shorter reasoning may be the start of the answer by chance."""
 
@@ -53,8 +68,10 @@ class FailedReply(NamedTuple):
 
 class _Content(NamedTuple):
     text: str
-    reasoning: str
-    refusal: str
+    reasoning: str = ""
+    refusal: str = ""
+    unknown: str = ""
+    """Type of a part that is neither text nor a note about it."""
 
 
 def read_reply(body: object, model: str, *, is_object: bool = False) -> Reply | FailedReply:
@@ -118,6 +135,8 @@ def _read_choice(
     finish = _read_finish(choice.get("finish_reason"))
     native = _read_finish(choice.get("native_finish_reason"))
     problem = split.problem
+    if not problem and content.unknown:
+        problem = f"a part of the type `{content.unknown}`"
     if not problem and cleaned.token:
         problem = f"control token or turn `{cleaned.token}` inside of the text"
     if classify_finish(finish) == "failure":
@@ -127,7 +146,7 @@ def _read_choice(
     result = _read_outcome(
         _Ending(
             finish=_pick_finish(finish, native),
-            refusal=_to_text(message.get("refusal")) or content.refusal,
+            refusal=_read_word(message.get("refusal")) or content.refusal,
             text=cleaned.text,
             problem=problem,
             is_cut=split.is_cut,
@@ -191,7 +210,7 @@ def _read_text_outcome(ending: _Ending) -> _Result:
             "truncated",
             "the answer ends inside of its thinking; raise `max_tokens` and run `generate` with `--replan`",
         )
-    if not ending.text.strip():
+    if not ending.text.strip() and not ending.problem:
         only = "only reasoning and no answer" if ending.has_thinking else "an empty answer"
         return _Result("empty", f"the model sent {only}")
     if ending.problem:
@@ -207,7 +226,7 @@ def _read_finish(value: object) -> str | None:
             if text := _to_text(fields.get(key)):
                 return text
     if value is None or isinstance(value, str):
-        return _to_text(value)
+        return _read_word(value)
     return _one_line(str(cast("object", value))) or None
 
 
@@ -231,32 +250,45 @@ def _first_choice(fields: Mapping[str, object]) -> dict[str, object]:
     return _to_dict(cast("list[object]", choices)[0])
 
 
-def _read_content(value: object) -> _Content | None:
+def _read_content(value: object, depth: int = 0) -> _Content | None:
     if value is None:
-        return _Content("", "", "")
+        return _Content("")
     if isinstance(value, str):
-        return _Content(value, "", "")
+        return _Content(value)
     if isinstance(value, dict):
         single = cast("dict[str, object]", value)
         parts = single.get("parts")
         value = cast("object", parts if isinstance(parts, list) else [single])
     if not isinstance(value, list):
         return None
-    texts: list[str] = []
-    reasoning: list[str] = []
-    refusals: list[str] = []
-    for part in cast("list[object]", value):
-        fields = _to_dict(part)
-        kind = str(fields.get("type") or "").lower()
-        if isinstance(part, str):
-            texts.append(part)
-        elif _is_thinking(fields):
-            reasoning.extend(_iter_texts(fields))
-        elif kind == "refusal":
-            refusals.extend(_iter_texts(fields))
-        elif kind in TEXT_TYPES:
-            texts.extend(_iter_texts(fields))
-    return _Content("".join(texts), clean_text("\n".join(reasoning)), "\n".join(refusals))
+    parts = [_read_part(part, depth) for part in cast("list[object]", value)]
+    return _Content(
+        "".join(part.text for part in parts),
+        clean_text("\n".join(part.reasoning for part in parts if part.reasoning)),
+        "\n".join(part.refusal for part in parts if part.refusal),
+        next((part.unknown for part in parts if part.unknown), ""),
+    )
+
+
+def _read_part(part: object, depth: int) -> _Content:
+    if isinstance(part, str):
+        return _Content(part)
+    fields = _to_dict(part)
+    kind = str(fields.get("type") or "").strip().lower()
+    if _is_thinking(fields):
+        return _Content("", "\n".join(_iter_texts(fields)))
+    if kind == "refusal":
+        return _Content("", refusal="\n".join(_iter_texts(fields)))
+    if kind in NOTE_TYPES:
+        return _Content("")
+    if kind not in TEXT_TYPES:
+        return _Content("", unknown=_one_line(kind)[:MAX_REASON])
+    nested = next((fields[k] for k in PART_KEYS if isinstance(fields.get(k), list)), None)
+    if nested is not None and depth < MAX_PART_DEPTH:
+        return _read_content(nested, depth + 1) or _Content("")
+    text = "".join(_iter_texts(fields))
+    hidden = "" if text or kind else next((k for k in fields if k in UNTYPED_KEYS), "")
+    return _Content(text, unknown=hidden)
 
 
 def _is_thinking(part: Mapping[str, object]) -> bool:
@@ -307,7 +339,7 @@ def _iter_texts(value: object, depth: int = 0) -> Iterator[str]:
     elif isinstance(value, dict):
         fields = cast("dict[str, object]", value)
         for key in ("text", "thinking", "reasoning", "reasoning_content", "summary", "content",
-                    "refusal"):  # fmt: skip
+                    "refusal", "markdown", "output", "value", "message"):  # fmt: skip
             if key in fields:
                 yield from _iter_texts(fields[key], depth + 1)
                 return
@@ -319,6 +351,12 @@ def _to_dict(value: object) -> dict[str, object]:
 
 def _to_text(value: object) -> str | None:
     return clean_text(value) if isinstance(value, str) and value else None
+
+
+def _read_word(value: object) -> str | None:
+    """Return a text, or None if it only spells the absence of a value."""
+    text = _to_text(value)
+    return None if text is None or text.strip().lower() in ("null", "none") else text
 
 
 def _one_line(text: str) -> str:

@@ -74,7 +74,11 @@ MOMENT = re.compile(
     re.IGNORECASE,
 )
 CLOCK = re.compile(
-    rf"\b{VERB}\b[^\d!?;]{{0,40}}?\bat (\d\d?):(\d\d)(?::(\d\d))? ?(?:UTC|GMT|Z)\b", re.IGNORECASE
+    rf"\b{VERB}\b[^\d!?;]{{0,40}}?\b(?:at|after|until) (\d\d?):(\d\d)(?::(\d\d))? ?(?:UTC|GMT|Z)\b",
+    re.IGNORECASE,
+)
+CLOCK_SPAN = re.compile(
+    rf"\b{VERB}\b[^\d!?;]{{0,30}}?\bin (\d{{1,2}}:\d\d(?::\d\d)?)(?![\d:])", re.IGNORECASE
 )
 ZONE_NAME = re.compile(
     r"\b(?P<name>(?:Asia|Europe|America|Australia|Africa|Pacific)/[A-Z]\w{2,20})|\b(?:Pacific Time|P[SD]?T)\b"
@@ -93,6 +97,9 @@ def read_stated_wait(message: str) -> float | None:
     moment = MOMENT.search(message)
     if moment is not None:
         return _read_moment(moment["after"] or moment["before"], message)
+    duration = CLOCK_SPAN.search(message)
+    if duration is not None:
+        return quota.read_reset(duration[1])
     clock = CLOCK.search(message)
     if clock is not None:
         return _until_clock(*(int(part or 0) for part in clock.groups()))

@@ -154,6 +154,10 @@ HEADED_ANSWER = re.compile(
 )
 # The channels of gpt-oss
 CHANNELS = frozenset({"analysis: final:", "analysis: final answer:"})
+# "Thinking: … Response: …" may be an exercise.
+THINKING_PAIR = re.compile(
+    r"\W*(?:my |the )?thinking\W+(?:my |the )?(?:final(?: \w+)?|answer)\W*", re.IGNORECASE
+)
 HEADED_FINAL = re.compile(r"^[ \t]*(?:\*\*|#{1,6}[ ]+)final\b", re.IGNORECASE | re.MULTILINE)
 # Thinking whose end has no mark.
 ANNOUNCED = re.compile(
@@ -305,7 +309,8 @@ def _split_headings(text: str, thinking: list[str]) -> _Rest:
     if start and not is_report and (answer := HEADED_ANSWER.search(text, start.end())):
         part = text[start.end() : answer.start()]
         labels = f"{start[0].strip()} {answer[0].strip()}"
-        if not (is_clear_label(start[0]) or labels in CHANNELS or thinks_about_request(part)):
+        is_pair = THINKING_PAIR.fullmatch(labels) or labels in CHANNELS
+        if not (is_pair or is_clear_label(start[0]) or thinks_about_request(part)):
             return _Rest(text, f"`{start[0].strip()}` {DOUBT}")
         thinking.append(part)
         return _Rest(text[answer.end() :].strip())

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
-# Labels that an answer hardly uses; "Thought", "Reasoning" and "Analysis" are also exercises and reports.
+# Labels that an answer hardly uses. "Thought", "Thinking" and "Reasoning" also head exercises and reports.
 CLEAR_LABEL = re.compile(
-    r"thinking|thought process|thought for|chain.of.thought|\bcot\b|internal|\binner\b|scratch.?pad|monolog"
+    r"[💭🤔🧠]\W{0,6}thinking|thinking process|thought process|thought for|chain.of.thought|\bcot\b|internal|\binner\b|scratch.?pad|monolog"
     r"|note to self|analysis of the|intent analysis|(?:思考|推理)(?:过程|過程)|思维|【|내부|Denkprozess|denken|Gedankengang",
     re.IGNORECASE,
 )
@@ -45,7 +45,7 @@ def is_clear_label(label: str) -> bool:
     """Check if a label names thinking and no part of an answer.
 
     Example:
-        >>> is_clear_label("**Thinking:**"), is_clear_label("**Thought:**")
+        >>> is_clear_label("**Thinking process:**"), is_clear_label("**Thought:**")
         (True, False)
     """
     return CLEAR_LABEL.search(label) is not None

@@ -137,6 +137,8 @@ _ACT = (
 MUSING = re.compile(
     rf"\A\s*(?:{_OPENER}{{1,4}}(?:i (?:need|have) to [^.\n]{{0,60}})?{_USER} {_ACT}"
     rf"|{_OPENER}{{1,4}}(?:i|we) (?:need|have|should|must)\b[^.\n]{{0,80}}\b(?:user|prompt|policy)\b"
+    rf"|{_OPENER}{{1,4}}(?:i|we) (?:need|have) to (?:answer|respond|reply|write|produce|figure|come up)\b"
+    r"|i(?:['’]m| am| have been)(?: being)? asked (?:to|about|for)\b[^.\n]{0,80}\. (?:i|we) (?:should|need|must|will)\b"
     r"|(?:first,? |so,? )?(?:i|we) (?:need to|have to|should|must) (?:consider|think about|figure out|determine|decide"
     r"|check|understand) (?:what|how|whether|if) (?:the|this) (?:user|policy|request|prompt)\b"
     r"|(?:i|we) (?:need to|have to|should|must|will) (?:answer|respond|reply)\b[^.\n]{0,60}"
@@ -167,8 +169,10 @@ SECOND_SIGN = re.compile(
     re.IGNORECASE,
 )
 TAIL_CHARS = 2000
+ASIDE_STARTS = ("(", "[", "*", "_", "<!--", "---\n", "> ")
+ASIDE_ENDS = (")", "]", "*", "_", "-->", ".")
 TAIL_LABEL = re.compile(
-    rf"^[-*_(\[>#{_EMOJI} \t]{{0,8}}(?:{_LABEL}|rationale|justification|explanation of my [\w ]{{1,20}}|why (?:i|this) [\w ]{{1,30}})"
+    rf"^[-*_(\[>#{_EMOJI} \t]{{0,8}}(?:{_LABEL}|rationale|justification|(?:meta|internal)?[ -]?note|explanation of my [\w ]{{1,20}}|why (?:i|this) [\w ]{{1,30}})"
     r"(?: behind [\w ]{1,30})?[*_]{0,3}\s?[:：]",
     re.IGNORECASE | re.MULTILINE,
 )
@@ -181,6 +185,11 @@ HALF_TAG = re.compile(
 QUOTED_TAGS = re.compile(
     r"\A\s*`<(?P<name>think(?:ing)?|thoughts?|reasoning)>`.{1,20000}?`</(?P=name)>`\s{0,8}\n",
     re.DOTALL,
+)
+START_LABEL = re.compile(
+    rf"\A\s*{_MARK}(?:[a-z]+ ){{0,3}}(?:analysis|assessment|intent|check|classification|plan|strategy|approach"
+    r"|notes?|interpretation|consideration)s?[*_]{0,3}\s?[:：]",
+    re.IGNORECASE,
 )
 # "**Assessing the request**", the form of summaries of thinking
 TITLE = re.compile(r"\A\s*(?:\*\*[^*\n]{3,80}\*\*:?|#{1,6} [^\n]{3,80})[ \t]*\n\s*")
@@ -275,6 +284,8 @@ def _split_details(text: str) -> UnmarkedThinking | None:
     if text[: found.start()].strip() or end == -1:
         return UnmarkedThinking(problem="a folded block inside of the text may be thinking")
     rest = text[end + len("</details>") :].strip()
+    if "thinking" in found[0].lower():
+        return UnmarkedThinking(text[found.end() : end], rest)
     return _split_if_clear(found[0], text[found.end() : end], rest)
 
 
@@ -343,7 +354,9 @@ def _is_block(text: str, start: re.Match[str]) -> bool:
 
 def _ends_with_thinking(text: str) -> bool:
     """Check if the last paragraph, or what follows a label at the end, thinks about the request."""
-    if plans_an_answer(text.rstrip().rpartition("\n\n")[2][-TAIL_CHARS:]):
+    last = text.rstrip().rpartition("\n\n")[2][-TAIL_CHARS:]
+    is_aside = last.startswith(ASIDE_STARTS) and last.endswith(ASIDE_ENDS)
+    if plans_an_answer(last) or (is_aside and thinks_about_request(last)):
         return True
     tail = text[-TAIL_CHARS:]
     labels = [label for label in TAIL_LABEL.finditer(tail) if label.start()]
@@ -366,7 +379,8 @@ def _is_musing(text: str) -> bool:
     heading = TITLE.match(head)
     body = head[heading.end() :] if heading else head
     first = body.strip().partition("\n\n")[0]
-    if plans_an_answer(first) or (LABELLED.match(head) and thinks_about_request(first)):
+    is_labelled = LABELLED.match(head) or START_LABEL.match(head)
+    if plans_an_answer(first) or (is_labelled and thinks_about_request(first)):
         return True
     if heading and GERUND.search(heading[0]) and MULLING.search(first):
         return True

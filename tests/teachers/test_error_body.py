@@ -262,6 +262,7 @@ def test_exhausted_context_is_no_spent_quota() -> None:
         ("please wait 1,500 seconds", 1_500),
         ("retry in 2,000.5 s", 2_000.5),
         ("wait 3 - 8 seconds", 8),
+        ("the limit resets in 00:02:05", 125),
         ("try again in an hour", 3_600),
         ("retryDelay: 7s", 7),
         ("2分15秒后重试", 135),
@@ -324,6 +325,13 @@ def test_wait_in_the_body_means_rate_limit(body: object, after_s: float) -> None
     error = translated(429, body)
     assert isinstance(error, RetryableError)
     assert (error.limited, error.after_s) == (True, after_s)
+
+
+@pytest.mark.parametrize(("code", "temporary"), [("x", True), ("insufficient_quota", False)])
+def test_quota_named_by_words_leaves_items_retryable(code: str, temporary: bool) -> None:
+    error = translated(429, {"error": {"message": "The monthly quota is exhausted", "code": code}})
+    assert isinstance(error, AmbiguousRejection)
+    assert (error.is_account, error.is_temporary) == (True, temporary)
 
 
 def test_google_quota_of_a_day_stops_the_run() -> None:

@@ -251,6 +251,29 @@ async def test_https_proxy_opens_a_tunnel_without_key(monkeypatch: pytest.Monkey
     assert KEY not in proxy.heads[0]
 
 
+@EXCHANGES
+async def test_dead_proxy_is_named(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with serve(response(b"{}")) as gone:
+        dead = gone.url.removesuffix("/v1")
+    monkeypatch.setenv("http_proxy", dead.replace("//", "//cook:salt@"))
+    exchange = make(Endpoint("http://oven.example/v1", "m", None, ""), BOUNDS)
+    with pytest.raises(RetryableError) as caught:
+        await exchange.send("POST", "http://oven.example/v1/x", b"{}")
+    await exchange.aclose()
+    assert f"through the proxy `{dead}` (connection refused: no proxy" in str(caught.value)
+    assert "`HTTP_PROXY`" in caught.value.hint
+    assert "`oven.example` to `NO_PROXY`" in caught.value.hint
+
+
+async def test_status_of_a_refusing_proxy_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with serve(response(b"", status=407)) as proxy:
+        monkeypatch.setenv("https_proxy", proxy.url.removesuffix("/v1"))
+        async with client("https://oven.example/v1") as http:
+            with pytest.raises(RetryableError, match="answered HTTP `407`") as caught:
+                await http.post({})
+    assert "`HTTPS_PROXY`" in caught.value.hint
+
+
 @pytest.mark.parametrize(
     ("environment", "url", "expected"),
     [

@@ -27,7 +27,7 @@ from safegen.teachers._errors import (
 )
 from safegen.teachers._item_errors import ItemErrorTeacher
 from safegen.teachers._meter import Meter, MeteredTeacher
-from safegen.teachers._rate_limit import RateLimitedTeacher, RateLimiter
+from safegen.teachers._rate_limit import RateLimitedTeacher, RateLimiter, RateLimiters
 from safegen.teachers._retry import RetryingTeacher
 from safegen.teachers._structured_output import FormatFallbackTeacher, StructuredTeacher
 
@@ -253,6 +253,20 @@ async def test_budget_stop_waits_for_replies_in_flight() -> None:
             await asyncio.sleep(0)
         assert (len(spent.requests), stopped.done()) == (1, False)
     with pytest.raises(BudgetSpent):
+        await stopped
+
+
+@pytest.mark.parametrize(("error", "waits"), [(BudgetSpent, True), (TeacherRejected, False)])
+async def test_budget_stop_waits_for_other_teachers(error: type[Exception], waits: bool) -> None:
+    limiters = RateLimiters()
+    first, second = [limiters.limiter_for(name, limit=4) for name in ("a", "b")]
+    with second.hold():
+        limited = RateLimitedTeacher(Script(error("stop")), limiter=first)
+        stopped = asyncio.create_task(limited(request()))
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert stopped.done() is not waits
+    with pytest.raises(error):
         await stopped
 
 

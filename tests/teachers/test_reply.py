@@ -108,6 +108,34 @@ def test_tokens_are_counted_in_any_form(count: object, tokens: int | None) -> No
     assert reply.prompt_tokens == tokens
 
 
+@pytest.mark.parametrize(
+    "parts",
+    [
+        [{"type": "output", "text": "Add"}, {"type": "markdown", "text": " oil."}],
+        [{"type": "message", "content": [{"type": "output_text", "text": "Add oil."}]}],
+        [{"type": "message", "content": [{"type": "thinking", "text": "hm"}, "Add oil."]}],
+        ["Add", {"type": "citation", "id": 3}, {"text": " oil."}],
+    ],
+)
+def test_parts_of_many_types_are_joined(parts: object) -> None:
+    reply = read(parts)
+    assert (reply.text, reply.outcome) == ("Add oil.", "ok")
+
+
+@pytest.mark.parametrize("kind", ["code", "image_url", "tool_use", "novel"])
+def test_part_of_an_unknown_type_is_named(kind: str) -> None:
+    reply = read([{"type": "text", "text": "Add oil."}, {"type": kind, "text": "heat()"}])
+    assert (reply.text, reply.outcome) == ("Add oil.", "malformed")
+    assert f"`{kind}`" in reply.message
+    assert read([{"type": kind, "text": "heat()"}]).outcome == "malformed"
+    assert "`inlineData`" in read(["Add oil.", {"inlineData": {"data": "aGVhdA=="}}]).message
+
+
+@pytest.mark.parametrize("word", ["null", "None"])
+def test_words_for_nothing_count_as_absent(word: str) -> None:
+    assert read("Add oil.", word, message={"refusal": word}).outcome == "ok"
+
+
 @pytest.mark.parametrize("role", ["user", "System", "tool"])
 def test_message_of_another_role_is_no_reply(role: str) -> None:
     failed = read_reply(completion("Add oil.", message={"role": role}), "m")
