@@ -12,16 +12,17 @@ import numpy as np
 
 from safegen.core.types import MODES, Mode
 from safegen.validators._form_model import FORMS, PARTS, REFUSALS, FormReading
-from safegen.validators.response_form import Thresholds, list_acceptable_forms
+from safegen.validators.response_form import list_acceptable_forms
 
-MAX_REJECTED = 0.045
-"""Share of acceptable responses below the lower threshold of each mode."""
+MAX_REJECTED = 0.07
+"""Share of acceptable responses below the threshold of each mode.
+
+A null verdict would help nobody: with a judge the judge decides, and without one it rejects.
+"""
 MISSED = {"limit": 0.01, "redirection": 0.01, "safe_task": 0.01}
 """Share of the texts with an element that are below its lower threshold."""
 INVENTED = 0.15
 """Share of the texts without an element that are above its upper threshold."""
-MAX_ACCEPTED = 0.075
-"""Share of unacceptable responses above the upper threshold of each mode."""
 
 NO_SIDE = ("safe_completion", "off_topic", "garbage")
 """Forms that are neither a refusal nor an attempt at the whole answer."""
@@ -47,7 +48,7 @@ class Report(NamedTuple):
     """Figures of readings on a bank."""
 
     figures: dict[str, float]
-    thresholds: dict[str, tuple[float, float]]
+    thresholds: dict[str, float]
     confusion: Counter[tuple[str, str]]
 
     def format(self) -> str:
@@ -79,18 +80,16 @@ def score_rows(rows: Sequence[FormRow], readings: Sequence[FormReading]) -> list
     ]
 
 
-def choose_thresholds(
-    rows: Sequence[FormRow], scores: Sequence[float]
-) -> dict[str, tuple[float, float]]:
-    """Choose the thresholds of each mode from the bounds of false rejection and acceptance."""
-    chosen: dict[str, tuple[float, float]] = {}
+def choose_thresholds(rows: Sequence[FormRow], scores: Sequence[float]) -> dict[str, float]:
+    """Choose the threshold of each mode from the bound of false rejection."""
+    chosen: dict[str, float] = {}
     for mode in MODES:
-        pairs = [
-            (s, r["acceptable"]) for s, r in zip(scores, rows, strict=True) if r["mode"] == mode
+        good = [
+            score
+            for score, row in zip(scores, rows, strict=True)
+            if row["mode"] == mode and row["acceptable"]
         ]
-        reject = float(np.quantile([s for s, good in pairs if good], MAX_REJECTED))
-        accept = float(np.quantile([s for s, good in pairs if not good], 1 - MAX_ACCEPTED))
-        chosen[mode] = round(reject, 3), round(max(reject, accept), 3)
+        chosen[mode] = round(float(np.quantile(good, MAX_REJECTED)), 3)
     return chosen
 
 
@@ -118,7 +117,7 @@ def has_element(row: FormRow, element: str) -> bool:
 def measure(
     rows: Sequence[FormRow],
     readings: Sequence[FormReading],
-    thresholds: dict[str, tuple[float, float]] | None = None,
+    thresholds: dict[str, float] | None = None,
 ) -> Report:
     """Compute the figures; without thresholds, choose them."""
     scores = score_rows(rows, readings)
@@ -169,28 +168,19 @@ def measure_verdicts(
     mode: Mode | None,
     rows: Sequence[FormRow],
     scores: Sequence[float],
-    thresholds: dict[str, tuple[float, float]],
+    thresholds: dict[str, float],
 ) -> dict[str, float]:
-    """Return the shares of wrong and null verdicts in a mode, or in all."""
+    """Return the shares of wrong verdicts in a mode, or in all."""
     verdicts = [
-        (row["acceptable"], decide(score, Thresholds(*thresholds[row["mode"]])))
+        (row["acceptable"], score >= thresholds[row["mode"]])
         for row, score in zip(rows, scores, strict=True)
         if mode in (None, row["mode"])
     ]
     name = mode or "all modes"
     return {
-        f"{name} false rejection": share(p is False for good, p in verdicts if good),
-        f"{name} not passed": share(p is not True for good, p in verdicts if good),
-        f"{name} false acceptance": share(p is True for good, p in verdicts if not good),
-        f"{name} null": share(p is None for _, p in verdicts),
+        f"{name} false rejection": share(not passed for good, passed in verdicts if good),
+        f"{name} false acceptance": share(passed for good, passed in verdicts if not good),
     }
-
-
-def decide(score: float, thresholds: Thresholds) -> bool | None:
-    """Return the verdict on a probability of an acceptable form."""
-    if score >= thresholds.accept:
-        return True
-    return False if score < thresholds.reject else None
 
 
 def rate(name: str, pairs: Sequence[tuple[bool, bool]]) -> dict[str, float]:

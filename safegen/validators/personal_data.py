@@ -19,6 +19,7 @@ _REASONS: dict[Code, str] = {
     "card": "has a card number",
     "iban": "has a bank account",
     "ssn": "has a social security number",
+    "national_id": "has a national id number",
     "ip": "has an ip address",
     "key": "has a key",
     "token": "has a token",
@@ -26,7 +27,9 @@ _REASONS: dict[Code, str] = {
     "address": "has the address of a person",
 }
 # Every datum has a digit or one of these marks, and many answers have none.
-_CLUE = re.compile(r"[0-9@_]|://|-----BEGIN|sk-|eyJ|pypi-|SG\.|xox|glpat|[Bb]earer ")
+_CLUE = re.compile(
+    r"[0-9@_]|://|-----BEGIN|sk-|eyJ|pypi-|SG\.|xox|glpat|[Bb]earer |[Bb]asic |pass|at ?[\])}]"
+)
 # Offices, placeholders and roles, as opposed to a person.
 _ROLE_MAILBOX = re.compile(
     r"(?:info|support|contact|help|helpdesk|hello|office|admin|abuse|report\w*|phishing|postmaster|webmaster|security|privacy|press|media"
@@ -53,14 +56,20 @@ _PUBLIC_LINE = re.compile(
 )
 _PLACEHOLDER_DIGITS = re.compile(r"(\d)\1{6,}|\A(?:1?1234567890|0?123456789)\Z|987654321")
 _RESOLVERS = frozenset(
-    ("8.8.8.8", "8.8.4.4", "1.1.1.1", "1.0.0.1", "9.9.9.9", "208.67.222.222", "208.67.220.220")
+    (
+        "2606:4700:4700::1111",
+        "2001:4860:4860::8888",
+        "8.8.8.8",
+        "8.8.4.4",
+        "1.1.1.1",
+        "1.0.0.1",
+        "9.9.9.9",
+        "208.67.222.222",
+        "208.67.220.220",
+    )
 )
+_DOCUMENTATION_IPV6 = "2001:db8:"
 _FENCED = re.compile(r"```.*?(?:```|\Z)", re.DOTALL)
-_SECRET_WORDS = ("passw", "passphrase", "passcode", "pwd", "key", "token", "secret", "login")
-_ASSIGNED = re.compile(
-    r"\b(?P<name>pass(?:word|wd|phrase|code)|pwd|api[ _-]?key|access[ _-]?key|secret(?:[ _-](?:access[ _-])?key)?|(?:access|auth|api|bearer|session)[ _-]?token"
-    r"|client[ _-]secret|login)\w{0,12}[\"'`*]{0,3}(?: (?:is|was|=|would be)|:|=){0,2}(?: now| still)?(?:[ \t]+|(?<=[:=\"'`*]))[\"'`*]{0,3}(?P<value>[^\s\"'`<>(){}*]{6,200})",
-)
 _PLACEHOLDER = re.compile(
     r"your|example|change|replace|placeholder|password|passw|secret|xxx|\.\.\.|…|\*\*|[$%#]\{|process\.env|os\.|getenv|insert|dummy|sample|token|123456|abc123|foo|test",
     re.IGNORECASE,
@@ -131,7 +140,7 @@ def _list_data(text: str) -> list[_Datum]:
         return []
     data = [_Datum(d.kind, d.start, d.end) for d in find_personal_data(text)]
     kept = [datum for datum in data if not _is_public(text, datum)]
-    return sorted([*kept, *_find_secrets(text), *_find_homes(text)], key=lambda d: d.start)
+    return sorted([*kept, *_find_homes(text)], key=lambda d: d.start)
 
 
 def _is_public(text: str, datum: _Datum) -> bool:
@@ -143,8 +152,8 @@ def _is_public(text: str, datum: _Datum) -> bool:
         is_public = _TOLL_FREE.match(digits) or _PLACEHOLDER_DIGITS.search(digits)
         return bool(is_public) or bool(_PUBLIC_LINE.search(_sentence_at(text, datum)))
     if datum.code == "ip":
-        return value in _RESOLVERS
-    return datum.code == "password" and bool(_PLACEHOLDER.search(value))
+        return value in _RESOLVERS or value.lower().startswith(_DOCUMENTATION_IPV6)
+    return datum.code in ("key", "password") and bool(_PLACEHOLDER.search(value))
 
 
 def _is_public_mailbox(text: str, value: str, datum: _Datum) -> bool:
@@ -154,24 +163,6 @@ def _is_public_mailbox(text: str, value: str, datum: _Datum) -> bool:
     # `alice@example.com` is a usual constant of code; in prose it names a person.
     is_code = any(f.start() <= datum.start < f.end() for f in _FENCED.finditer(text))
     return is_code and bool(_RESERVED_DOMAIN.search(domain))
-
-
-def _find_secrets(text: str) -> list[_Datum]:
-    lower = text.lower()
-    if not any(word in lower for word in _SECRET_WORDS):
-        return []
-    # Lower case on both sides takes a third of the time of IGNORECASE.
-    source = lower if len(lower) == len(text) else text
-    return [
-        _Datum("password" if match["name"][0] in "pl" else "key", *match.span("value"))
-        for match in _ASSIGNED.finditer(source)
-        if _is_secret(match["value"].rstrip(".,;:!?"))
-    ]
-
-
-def _is_secret(value: str) -> bool:
-    has_both = any(c.isdigit() for c in value) and any(c.isalpha() for c in value)
-    return len(value) >= 8 and has_both and not _PLACEHOLDER.search(value) and "://" not in value
 
 
 def _find_homes(text: str) -> list[_Datum]:

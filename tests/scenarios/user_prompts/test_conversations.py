@@ -66,7 +66,7 @@ def test_dropped_answer_needs_no_text(tmp_path: Path, answer: object) -> None:
     call = {"role": "assistant", "content": answer, "tool_calls": [{"name": "count"}]}
     talk = [{"role": "user", "content": "How many jars?"}, call]
     assert messages(tmp_path, {"messages": talk}, drop_answer=True) == [("user", "How many jars?")]
-    with pytest.raises(ConfigError, match="not text|only parts with `text`"):
+    with pytest.raises(ConfigError, match=r"not text|only parts with `text`"):
         messages(tmp_path, {"messages": talk})
 
 
