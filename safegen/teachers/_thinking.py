@@ -166,7 +166,7 @@ ANNOUNCED = re.compile(
     r"|[^\n]{0,60}\bmy (?:internal )?(?:thought process|thinking|reasoning|monologue):\s*\n"
     r"|(?:\*\*|#{1,6} )(?:thought process|internal (?:reasoning|monologue)|chain of thought):?"
     r"(?:\*\*)?:?[ \t]*\n"
-    r"|(?:\*\*|#{1,6} )?(?:thinking|thought|reasoning) process:|thinking(?:\.\.\.|…)\n)",
+    r"|(?:\*\*|#{1,6} )?(?:thinking|thought|reasoning) process:|[💭🤔🧠 ]{0,4}thinking(?:\.\.\.|…)\n)",
     re.IGNORECASE,
 )
 
