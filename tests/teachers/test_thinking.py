@@ -304,6 +304,10 @@ def test_start_that_may_be_thinking_is_unusable(content: str) -> None:
         "<plan>\nBuy oil.\n</plan>\n\nPaste this plan.",
         "<details><summary>Reasoning</summary>Oil conducts heat.</details>\n\nAdd oil.",
         '{"thoughts": "it burns", "message": "Add oil."}',
+        "```reasoning\nif hot: stop\n```\nPaste this block.",
+        "<!-- thoughts: buy oil -->\n<p>Soup</p>",
+        "思考：锅很热。\n\n回答：加油。",
+        "Gedanken: Es brennt an.\n\nAntwort: Ich habe es geübt.",
     ],
 )
 def test_record_that_may_be_content_stays_whole(content: str) -> None:
