@@ -300,6 +300,9 @@ def _plain_text(value: object) -> str:
 def _node_waits(node: Mapping[str, object]) -> Iterator[float]:
     fields = _plain_fields(node)
     for key, value in fields.items():
+        if isinstance(value, dict):
+            # A duration of protobuf: seconds and nanoseconds
+            value = cast("dict[str, object]", value).get("seconds")
         text = str(value).strip() if isinstance(value, str | int | float) else ""
         wait = read_reset(text) if key in WAIT_KEYS and not isinstance(value, bool) else None
         if wait is not None:

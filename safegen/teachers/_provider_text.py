@@ -52,7 +52,7 @@ QUOTA_WORDS = re.compile(
     r"|(?:allowance|package|trial|subscription|plan|bundle|tier)s? (?:\w+ ){0,6}(?:exhaust\w*|deplet\w*|exceed\w*"
     r"|used up|consumed|run out|expired|ended|over|inactive|lapsed|cancel\w*)\b"
     r"|(?:exceeded|exhausted|used (?:all|up)|consumed|expired|spent|without an? (?:active|valid)) (?:\w+ ){0,4}"
-    r"(?:allowance|package|trial|subscription|bundle)"
+    r"(?:allowance|allocation|package|trial|subscription|bundle)"
     r"|\b(?:no|zero|0) (?:more |remaining |available |further )+(?:\w+ )?(?:token|request|call|unit|message)s?\b"
     r"|\b(?:no|zero|0) (?:\w+ )?(?:token|request|call|unit|message)s? (?:\w+ ){0,2}(?:left|remaining|available)\b"
     r"|(?:token|request|call|unit|message)s? (?:\w+ ){0,4}(?:used up|exhausted|depleted|all used|have run out)"
@@ -139,7 +139,7 @@ CONTENT_WORDS = re.compile(
 QUOTA_STATUSES = frozenset({400, 401, 403, 412, 429})
 # A limit per minute refills soon: Gemini and DashScope call it a quota.
 RATE_UNIT_WORDS = re.compile(
-    r"per.?(?:minute|second)|per \d+ ?(?:s|m|sec|min)\w*\b|\b(?:tpm|rpm|qps|rps|itpm|otpm)\b|concurren|simultaneous"
+    r"per.?(?:minute|second)|per \d+ ?(?:s|m|sec|min)\w*\b|(?<![a-z])(?:tpm|rpm|qps|rps|itpm|otpm)(?![a-z])|concurren|simultaneous"
     r"|(?:request|call|token|message)s? ?/ ?(?:min|s)|并发|每分钟|每秒",
     re.IGNORECASE,
 )

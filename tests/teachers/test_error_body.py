@@ -208,6 +208,8 @@ def test_spent_money_inside_http_200_counts(body: object) -> None:
         ),
         (429, {"message": "Quota exceeded: loaves per day. Please retry in 7200s"}),
         (429, {"message": "Token quota exceeded, resets in 2 days"}),
+        (429, {"message": "You used up your daily free allocation of loaves"}),
+        (429, {"error": {"message": "Free allocated quota exceeded.", "code": "Throttling.X"}}),
     ],
 )
 def test_limit_of_days_stops_the_run(status: int, body: object) -> None:
@@ -313,6 +315,7 @@ def google_error(period: str, **fields: object) -> list[object]:
     [
         (google_error("Minute", retryDelay="17s"), 17),
         (google_error("Minute"), 12.5),
+        (google_error("Minute", retryDelay={"seconds": 9, "nanos": 5}), 9),
         ({"error": {"message": "check your plan and billing", "retry_after": 4}}, 4),
         ({"error": {"message": "quota exceeded", "retry_after_ms": 2500}}, 2.5),
         (
