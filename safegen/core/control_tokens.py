@@ -17,8 +17,8 @@ _TOKEN = (
     # Seed, GLM, InternLM, MiniMax.
     r"|<end▁of▁sentence>|</?seed:(?:eos|bos|pad|tool_call)>|\[[gs]MASK\]|<(?:[se]op|eo[ahs]|eosys|mask:\d+)>"
     r"|\[E(?:OT|OM|OD)\]|\[e~\[|\]~!?b[\[\]]"
-    # Ling and Ring.
-    r"|<role>(?:HUMAN|[Hh]uman|USER|ASSISTANT|SYSTEM|OBSERVATION)</role>"
+    # ChatML without its bars; Ling and Ring.
+    r"|<im_(?:start|end)>|<role>(?:HUMAN|[Hh]uman|ASSISTANT|SYSTEM|OBSERVATION)</role>"
 )
 TOKEN = re.compile(_TOKEN)
 # A stop string or the limit of tokens may cut a token, such as `<|im_end`.

@@ -15,7 +15,9 @@ ROLE_LINE = re.compile(
     r"(?:\*\*:|:\*\*|:)(?=\s|\Z)"
     # Vicuna and Alpaca
     r"|^[ \t]*(?P<hashes>#{1,6})[ \t]*(?:(?P<heading>Human|User|Instruction|Input(?=:))|Assistant|Response)"
-    r":?[ \t]*$",
+    r":?[ \t]*$"
+    r"|^[ \t]*(?:<(?P<tagged>human|user)>:|\[(?P<bracket>Human|HUMAN|User|USER)\]:?(?=\s)|<(?:bot|assistant)>:"
+    r"|\[(?:Assistant|ASSISTANT)\]:?(?=\s))",
     re.MULTILINE,
 )
 # The role of the answer itself.
@@ -53,11 +55,15 @@ LABEL_LINE = re.compile(
     r"^[ \t]*(?:[-*+] |\d{1,3}[.)] )?(?:\*\*)?(?P<label>[^\W\d][\w '-]{0,30})(?:\*\*)?[ ]?[:：]",
     re.MULTILINE,
 )
+MAX_DOUBT = 40
+RULE_END = re.compile(r"(?:\n[ \t]*(?:-{3,20}|\*{3,20}|_{3,20}))+\Z")
 BLANK_LINE = re.compile(r"\n[ \t]*\n\s*")
 HEADING = re.compile(r"^[ \t]*#{1,6}[ \t]", re.MULTILINE)
 # "Add oil.USER: And salt?", "Add oil. USER: And salt? ASSISTANT: Yes."
 INLINE_TURN = re.compile(
     r"(?<=[.!?…])(?:USER|HUMAN|Human|User):(?=\s)|(?<=[.!?…] )USER:(?=\s)(?=[^\n]{1,2000}\bASSISTANT:)"
+    r"|^(?:Instruct: [^\n]{1,2000}\n{1,2}Output:|SYSTEM: [^\n]{1,2000}\n{1,2}USER:)(?=\s)",
+    re.MULTILINE,
 )
 USER_LABEL = re.compile(rf"(?:{_USERS})\Z")
 QUESTIONS = re.compile(
@@ -75,7 +81,7 @@ SHOWN = re.compile(
 )
 ENDS = tuple('.!?…。！？"”)*`>')
 _NAMES = re.compile(
-    rf"{_USERS}|user|human|Instruction|Input|Response|ssistant|SSISTANT|助手|model|system|^[ \t]*(?:\*\*)?(?:Q|问|問)",
+    rf"{_USERS}|user|human|Instruction|Input|Response|ssistant|SSISTANT|助手|model|system|<bot>|Instruct|^[ \t]*(?:\*\*)?(?:Q|问|問)",
     re.MULTILINE,
 )
 
@@ -123,11 +129,16 @@ def _cut_openchat(text: str) -> CutTurns:
     return CutTurns(text[: turn.start()].rstrip())
 
 
+def _read_before(text: str, position: int) -> str:
+    """Return the text before a turn, without a rule that separates them."""
+    return RULE_END.sub("", text[:position].rstrip()).rstrip()
+
+
 def _find_inline(text: str) -> CutTurns:
     turn = INLINE_TURN.search(text)
-    if turn is None or _is_example(text[: turn.start()]):
+    if turn is None or not turn.start() or _is_example(text[: turn.start()]):
         return CutTurns(text)
-    return CutTurns(text, turn[0].strip())
+    return CutTurns(text, turn[0].strip()[:MAX_DOUBT])
 
 
 def _ends_the_text(text: str, start: int) -> bool:
@@ -141,12 +152,14 @@ def _cut_answered(text: str) -> CutTurns:
         # "Human: slow. AI: fast." may compare the two.
         is_answer = not following["ai"] or "?" in text[turn.end() : following.start()]
         if _is_user(turn) and not _is_user(following) and is_answer:
-            before = text[: turn.start()].rstrip()
+            before = _read_before(text, turn.start())
             if not before or _is_example(before):
                 return CutTurns(text)
-            is_alpaca = turn["hashes"] and following["hashes"] and not HEADING.search(before)
+            is_task = turn["heading"] and turn["heading"] != "Input"
+            is_alpaca = is_task and following["hashes"] and not HEADING.search(before)
             is_last = _ends_the_text(text, lines[-1].end()) and not _may_show(before)
-            if is_alpaca or turn["openchat"] or is_last:
+            is_clear = is_last and turn["heading"] != "Input"
+            if is_alpaca or turn["openchat"] or is_clear:
                 return CutTurns(before)
             return CutTurns(text, turn[0].strip())
     return CutTurns(text)
@@ -189,7 +202,7 @@ def _cut_glued(text: str) -> CutTurns:
 
 def _cut_lone(text: str) -> CutTurns:
     turn = LONE_TURN.search(text)
-    before = text[: turn.start()].rstrip() if turn else ""
+    before = _read_before(text, turn.start()) if turn else ""
     if turn is None or not before or _is_example(before) or _is_part(turn, before):
         return CutTurns(text)
     if turn["question"]:
@@ -236,4 +249,4 @@ def _may_show(before: str) -> bool:
 
 
 def _is_user(line: re.Match[str]) -> bool:
-    return bool(line["user"] or line["heading"])
+    return any(line[name] for name in ("user", "heading", "tagged", "bracket"))

@@ -166,7 +166,7 @@ ANNOUNCED = re.compile(
     r"|[^\n]{0,60}\bmy (?:internal )?(?:thought process|thinking|reasoning|monologue):\s*\n"
     r"|(?:\*\*|#{1,6} )(?:thought process|internal (?:reasoning|monologue)|chain of thought):?"
     r"(?:\*\*)?:?[ \t]*\n"
-    r"|(?:\*\*|#{1,6} )?(?:thinking|thought|reasoning) process:|thinking(?:\.\.\.|…)\n)",
+    r"|(?:\*\*|#{1,6} )?(?:thinking|thought|reasoning) process:|[💭🤔🧠 ]{0,4}thinking(?:\.\.\.|…)\n)",
     re.IGNORECASE,
 )
 
@@ -322,13 +322,22 @@ def _split_headings(text: str, thinking: list[str]) -> _Rest:
 
 
 def _split_details(text: str, thinking: list[str]) -> _Rest:
-    is_cut = False
+    is_cut, problem = False, ""
     for pattern in (OPEN_WEBUI, COMMENT, FENCE):
         while found := pattern.search(text):
             thinking.append(found["thinking"])
+            problem = problem or _doubt_label(text[found.start() : found.start("thinking")], found)
             is_cut |= found["cut"] is not None
             text = f"{text[: found.start()]}{text[found.end() :].lstrip()}".rstrip()
-    return _Rest(text, "", is_cut)
+    return _Rest(text, problem, is_cut)
+
+
+def _doubt_label(label: str, found: re.Match[str]) -> str:
+    """Return the doubt about a fence or a comment named "thought" or "reasoning"."""
+    is_sure = found.re is OPEN_WEBUI or "thinking" in label.lower() or is_clear_label(label)
+    if is_sure or found["cut"] is not None or thinks_about_request(found["thinking"]):
+        return ""
+    return f"`{label.strip()}` {DOUBT}"
 
 
 MENTIONED_CLOSE = "a closing thinking tag inside of a sentence"

@@ -11,9 +11,12 @@ CLEAR_LABEL = re.compile(
     re.IGNORECASE,
 )
 _USER = r"\bthe (?:user|requester|asker|person asking)"
-_WE = r"(?:i|we)(?:['’]ll| (?:will|should|must|need to|have to|kept|am going to))\b"
+_WE = r"(?:(?:i|we)(?:['’]ll| (?:should|must|need to|kept))|i (?:will|have to|am going to))\b"
 # An answer speaks to the user, so it does not say what "the user" wants.
-_WANTS = r"(?: \w+)? (?:wants?|asks?|asking|asked|requests?|requesting|requested|seems?|would like|is looking|is trying)\b"
+_WANTS = (
+    r"(?: \w+ly| just| also| now| only| is| has| would)?"
+    r" (?:wants?|seeks?|asks?|asking|asked|requests?|requesting|requested|seems?|like|looking|trying)\b"
+)
 USER_WANTS = re.compile(rf"{_USER}{_WANTS}", re.IGNORECASE)
 USER_WORDS = re.compile(
     rf"{_USER}['’]s (?:request|query|question|prompt|message|intent)\b", re.IGNORECASE
@@ -21,7 +24,7 @@ USER_WORDS = re.compile(
 OWN_ANSWER = re.compile(
     rf"\b{_WE} (?:to )?(?:answer|respond|reply|refuse|decline|comply|redirect)\b"
     r"|\b(?:the|our|my) (?:policy|polic(?:y|ies)['’]s?|guidelines?|spec|system prompt)\b[^.\n]{0,60}"
-    r"\b(?:level|ceiling|caps?|detail|prompt|request|i|we)\b"
+    r"\b(?:level|ceiling|caps?|prompt|request|i|we)\b"
     r"|\bso (?:i|we) kept\b|\blevel \d\b[^.\n]{0,40}\b(?:policy|ceiling|request)\b|\bsafe.completion\b"
     r"|我(?:需要|应该|应当|得|要)(?:回答|回复|拒绝|解释|考虑)|用户(?:问|想|要求|希望|询问)",
     re.IGNORECASE,
@@ -29,7 +32,8 @@ OWN_ANSWER = re.compile(
 # Enough after a label such as "Rationale" at the end; the words of a report may contain it too.
 REQUEST_WORDS = re.compile(
     r"\b(?:the|this) (?:prompt|request|question|query) (?:asks?|is about|wants?|seems?|touches|concerns|involves)\b"
-    r"|\b(?:ceiling|policy|guidelines)\b[^.\n]{0,40}\b(?:caps?|limits?|allows?|forbids?|applies|permits?)\b",
+    r"|\b(?:ceiling|policy|guidelines)\b[^.\n]{0,40}\b(?:caps?|limits?|allows?|forbids?|applies|permits?)\b"
+    r"|\bcomplied\b|\b(?:at|to|within) level \d\b",
     re.IGNORECASE,
 )
 PLAN = re.compile(

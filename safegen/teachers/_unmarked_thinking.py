@@ -138,7 +138,8 @@ MUSING = re.compile(
     rf"\A\s*(?:{_OPENER}{{1,4}}(?:i (?:need|have) to [^.\n]{{0,60}})?{_USER} {_ACT}"
     rf"|{_OPENER}{{1,4}}(?:i|we) (?:need|have|should|must)\b[^.\n]{{0,80}}\b(?:user|prompt|policy)\b"
     rf"|{_OPENER}{{1,4}}(?:i|we) (?:need|have) to (?:answer|respond|reply|write|produce|figure|come up)\b"
-    r"|i(?:['’]m| am| have been)(?: being)? asked (?:to|about|for)\b[^.\n]{0,80}\. (?:i|we) (?:should|need|must|will)\b"
+    rf"|{_OPENER}{{0,2}}(?:i(?:['’]m| am| have been)(?: being)? asked (?:to|about|for)|we(?:['’]re| are)(?: being)? asked to"
+    r" (?:explain|answer|describe|provide|give|write|produce|help))\b[^.\n]{0,80}\. (?:i|we) (?:should|need|must|will)\b"
     r"|(?:first,? |so,? )?(?:i|we) (?:need to|have to|should|must) (?:consider|think about|figure out|determine|decide"
     r"|check|understand) (?:what|how|whether|if) (?:the|this) (?:user|policy|request|prompt)\b"
     r"|(?:i|we) (?:need to|have to|should|must|will) (?:answer|respond|reply)\b[^.\n]{0,60}"
@@ -192,19 +193,32 @@ START_LABEL = re.compile(
     re.IGNORECASE,
 )
 # "**Assessing the request**", the form of summaries of thinking
-TITLE = re.compile(r"\A\s*(?:\*\*[^*\n]{3,80}\*\*:?|#{1,6} [^\n]{3,80})[ \t]*\n\s*")
+TITLE = re.compile(r"\A\s*(?:\*{1,3}[^*\n]{3,80}\*{1,3}:?|#{1,6} [^\n]{3,80})[ \t]*\n\s*")
 GERUND = re.compile(
     r"\b[a-z]{3,14}ing\b[^\n]{0,30}\b(?:user|request|query|prompt|question|response|answer|policy|policies|approach|intent)",
     re.IGNORECASE,
 )
-MULLING = re.compile(
-    rf"\bi(?:['’]m| am) (?:now |currently |also )?(?:focus|consider|think|work|analy|explor|look|craft|plan|wrestl"
+_OWN_MULLING = (
+    r"\bi(?:['’]m| am) (?:now |currently |also )?(?:focus|consider|think|work|analy|explor|look|craft|plan|wrestl"
     r"|dig|delv|evaluat|assess|weigh|refin|zero|try)|\bi(?:['’]ve| have) (?:decided|determined|concluded|identified"
-    rf"|settled|been)\b|\bi (?:need to|should|must|have to)\b|\b{_USER} {_ACT}",
+    r"|settled|been)\b|\bi (?:need to|should|must|have to)\b"
+)
+OWN_MULLING = re.compile(_OWN_MULLING, re.IGNORECASE)
+MULLING = re.compile(rf"{_OWN_MULLING}|\b{_USER} {_ACT}", re.IGNORECASE)
+THINKING_HEADING = re.compile(
+    r"reason|think|thought|analy|approach|assess|intent|policy|request|query", re.IGNORECASE
+)
+EMOJI_START = re.compile(r"\A\s*[💭🤔🧠]")
+REQUEST_START = re.compile(
+    r"\A\s*(?:so,? )?(?:the|this) (?:question|request|prompt|query) (?:asks|is about|seems|concerns|involves)\b",
+    re.IGNORECASE,
+)
+OWN_LIMITS = re.compile(
+    r"\bthe (?:policy|guidelines|spec|system prompt)\b[^\n]{0,80}\b(?:level|ceiling|i|we)\b",
     re.IGNORECASE,
 )
 OPENER = re.compile(
-    rf"\A\s*(?:{_OPENER}|(?:(?:okay|ok|alright|so|well|first),? )?(?:let['’]s (?:think|tackle)"
+    rf"\A\s*(?:{_OPENER}|(?:(?:okay|ok|alright|so|well|first),? )?(?:let['’]s (?:think|tackle|analy[sz]e)"
     r"|let me (?:check|look|review|consider|think|see))\b)",
     re.IGNORECASE,
 )
@@ -212,7 +226,7 @@ USER_OR_POLICY = re.compile(
     rf"\b{_USER} {_ACT}|\bthe (?:policy|guidelines|system prompt|spec)\b[^.\n]{{0,40}}\b(?:allow|say|cap|ceiling|limit)"
     r"|\b(?:check|see|follow|per|by) (?:what )?the (?:policy|guidelines|system prompt|spec)\b"
     r"|\b(?:the|this) (?:question|request|prompt|query) (?:is about|touches|concerns|involves|asks)\b"
-    r"|\bthe person (?:wants|asks|is asking|seems)\b",
+    r"|\bpolicy says\b|\bthe person (?:wants|asks|is asking|seems)\b",
     re.IGNORECASE,
 )
 MUSING_CHARS = 3000
@@ -372,6 +386,15 @@ def _has_damaged_tags(text: str) -> bool:
     return HALF_TAG.search(text) is not None or QUOTED_TAGS.match(text) is not None
 
 
+def _is_mulled(heading: str, first: str) -> bool:
+    """Check if a paragraph under a heading considers the request."""
+    if GERUND.search(heading) and MULLING.search(first):
+        return True
+    if re.search(r"\bthe user\b", first, re.IGNORECASE) and OWN_MULLING.search(first):
+        return True
+    return THINKING_HEADING.search(heading) is not None and thinks_about_request(first)
+
+
 def _is_musing(text: str) -> bool:
     head = text[:MUSING_CHARS]
     if MUSING.match(head) or (_has_tag_name(text) and _has_damaged_tags(text)):
@@ -382,7 +405,11 @@ def _is_musing(text: str) -> bool:
     is_labelled = LABELLED.match(head) or START_LABEL.match(head)
     if plans_an_answer(first) or (is_labelled and thinks_about_request(first)):
         return True
-    if heading and GERUND.search(heading[0]) and MULLING.search(first):
+    if heading and _is_mulled(heading[0], first):
+        return True
+    if EMOJI_START.match(head) and thinks_about_request(first):
+        return True
+    if REQUEST_START.match(first) and OWN_LIMITS.search(first):
         return True
     if OPENER.match(first) and USER_OR_POLICY.search(first) and PLAN.search(first):
         return True
