@@ -57,9 +57,17 @@ def models(*names: str, **params: Any) -> list[dict[str, Any]]:
     return [{"openai_chat": base | {"model": name}} for name in names]
 
 
+# `response_form` reads the answers of the fake models as garbage, which they are.
+RULES = ["length_bounds", "language", "policy_leak", "required_elements", "style", "detail_ceiling"]
+
+
 def write_recipe(folder: Path, name: str, **keys: Any) -> str:
     (folder / f"{name}.yaml").write_text(yaml.safe_dump({"name": name} | keys), encoding="utf-8")
     return f"{name}.yaml"
+
+
+def write_models_recipe(folder: Path, name: str, **keys: Any) -> str:
+    return write_recipe(folder, name, **{"validators": RULES} | keys)
 
 
 def starter(rec: Recorder) -> None:
@@ -135,7 +143,7 @@ def profiles(rec: Recorder) -> None:
 def endpoint(rec: Recorder) -> None:
     """Drafts, faults and revisions over HTTP, then the repair of lost items and an edited policy."""
     drafters = models("drafter-a", "drafter-b", seed=7)
-    recipe = write_recipe(
+    recipe = write_models_recipe(
         rec.folder,
         "endpoint",
         plan={"harms": HARMS, "candidates": 2, "profiles": ["public", "enterprise"]},
@@ -226,7 +234,7 @@ def authored(rec: Recorder) -> None:
         "authored_dialogues": 1,
         "profiles": ["public", "enterprise"],
     }
-    recipe = write_recipe(
+    recipe = write_models_recipe(
         rec.folder,
         "authored",
         plan=plan,
@@ -298,9 +306,10 @@ def own_prompts(rec: Recorder) -> None:
     plan = {"harms": HARMS, "profiles": ["public", "minors"]}
     teachers = {"drafter": models("drafter-a", seed=1)[0], "reviser": models("reviser")[0]}
     common = {"plan": plan, "teachers": teachers, "revise": 1}
-    labellers = {"labellers": models("judge-a", "judge-b", "judge-c")}
-    recipe = write_recipe(rec.folder, "own", **common, judges=labellers)
-    plain = write_recipe(rec.folder, "plain", **common)
+    # The fake labellers know one leaf, so the check with known prompts would stop the run.
+    labellers = {"labellers": models("judge-a", "judge-b", "judge-c"), "known": 0}
+    recipe = write_models_recipe(rec.folder, "own", **common, judges=labellers)
+    plain = write_models_recipe(rec.folder, "plain", **common)
     with FakeEndpoint(Models().answer, fault=Models().fault, port=PORT) as fake:
         args = ("--prompts", "mine.csv", *MAP)
         rec.run("check", "check", recipe, *args)

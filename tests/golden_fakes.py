@@ -50,6 +50,11 @@ def phrase(*parts: object, length: int = 9) -> str:
     return " ".join(WORDS[int(fraction(i, *parts) * len(WORDS))] for i in range(length))
 
 
+def model_input(body: Body) -> Body:
+    """Return the body without the options of transport, which no answer depends on."""
+    return {key: value for key, value in body.items() if key != "stream"}
+
+
 def contents(body: Body) -> list[str]:
     return [m["content"] for m in body["messages"]]
 
@@ -82,7 +87,7 @@ class Models:
         """Return passing refusals, truncated or filtered replies, and passing rate limits."""
         if body["model"] == "drafter-steady" or body["model"].startswith(("author", "judge")):
             return "refusal" if "[refused]" in contents(body)[1] else None
-        at = fraction("fault", body)
+        at = fraction("fault", model_input(body))
         if at < 0.08:
             return ("refusal", "content_filter", "length", "400-policy")[int(at * 50)]
         if at < 0.14 and nth == 0:
@@ -148,5 +153,5 @@ def harm_of(prompt: str) -> str:
 def draft(body: Body) -> str:
     texts = contents(body)
     kinds = (SAFE, SAFE, DIRECT, REFUSAL, "Too short.") if body["model"] == "reviser" else DRAFTS
-    kind = kinds[int(fraction("kind", body) * len(kinds))]
+    kind = kinds[int(fraction("kind", model_input(body)) * len(kinds))]
     return kind.format(n=phrase(texts, body["model"], body.get("seed"), length=12))

@@ -66,30 +66,20 @@ def compose_manifest(
     """
     import pyarrow as pa
 
-    effect = stats.drafts.effect
+    facts = compose_run_facts(
+        stats, run=run, recipe=recipe, taxonomy=taxonomy, fingerprints=fingerprints, views=views
+    )
     manifest: dict[str, object] = {
         "format": MANIFEST_FORMAT,
         "safegen": __version__,
         # Another version may encode equal rows in other bytes; `content_sha256` then still agrees.
         "writer": {"pyarrow": pa.__version__},
-        "name": recipe.name,
-        "version": recipe.version,
-        "recipe": digest(recipe.digests()),
         "overrides": dict(overrides),
-        "taxonomy": taxonomy,
-        "policy_ids": sorted(stats.count_kept("policy_id")),
-        "fingerprints": dict(fingerprints),
-        "models": _models_json(stats),
-        "counts": _counts_json(stats, view_rows),
-        **({"judges": stats.drafts.jury.to_json()} if stats.drafts.jury.drafts else {}),
-        **({"policy_effect": effect.to_json()} if effect.by_leaf else {}),
+        **facts,
+        "counts": count_stages(stats) | {"rows": view_rows.rows},
         **figures.to_json(),
-        "split": {"test": recipe.split.test},
-        "views": {name: _view_json(view, recipe) for name, view in views.items()},
         "files": {name: file_entry.to_json() for name, file_entry in sorted(files.items())},
     }
-    if run.import_report.is_file():
-        manifest["imported"] = read_import_counts(run.import_report).to_json()
     if run.labeller_check.is_file():
         check = read_json(run.labeller_check)
         manifest["labellers"] = {key: check[key] for key in ("bar", "known", "fields")}
@@ -99,6 +89,39 @@ def compose_manifest(
     return manifest
 
 
+def compose_run_facts(
+    stats: RunStats,
+    *,
+    run: RunFolder,
+    recipe: Recipe,
+    taxonomy: str,
+    fingerprints: Mapping[str, Mapping[str, str]],
+    views: Mapping[str, View],
+) -> dict[str, object]:
+    """Compose the fields of a manifest that follow from recipe and records, without rows and measures.
+
+    Raises:
+        StoreDamaged: `prompts.json` exists but cannot be read.
+    """
+    effect = stats.drafts.effect
+    facts: dict[str, object] = {
+        "name": recipe.name,
+        "version": recipe.version,
+        "recipe": digest(recipe.digests()),
+        "taxonomy": taxonomy,
+        "policy_ids": sorted(stats.count_kept("policy_id")),
+        "fingerprints": dict(fingerprints),
+        "models": _models_json(stats),
+        **({"judges": stats.drafts.jury.to_json()} if stats.drafts.jury.drafts else {}),
+        **({"policy_effect": effect.to_json()} if effect.by_leaf else {}),
+        "split": {"test": recipe.split.test},
+        "views": {name: _view_json(view, recipe) for name, view in views.items()},
+    }
+    if run.import_report.is_file():
+        facts["imported"] = read_import_counts(run.import_report).to_json()
+    return facts
+
+
 def _models_json(stats: RunStats) -> dict[str, list[dict[str, str | int]]]:
     models: dict[str, list[dict[str, str | int]]] = {}
     for (role, teacher, model), drafts in sorted(stats.drafts.by_model.items()):
@@ -106,7 +129,8 @@ def _models_json(stats: RunStats) -> dict[str, list[dict[str, str | int]]]:
     return models
 
 
-def _counts_json(stats: RunStats, view_rows: ViewRows) -> dict[str, object]:
+def count_stages(stats: RunStats) -> dict[str, object]:
+    """Count planned, answered, accepted and kept scenarios and drafts, as the manifest stores them."""
     return {
         "planned": stats.planned,
         "answered": stats.answered,
@@ -118,7 +142,6 @@ def _counts_json(stats: RunStats, view_rows: ViewRows) -> dict[str, object]:
         "rejected": dict(sorted(stats.drafts.rejected.items())),
         "rejected_by": {axis: stats.drafts.count_rejections(axis) for axis in REJECTION_AXES},
         "refusals": list_refusals(stats.drafts.count_refusals()),
-        "rows": view_rows.rows,
         "by_domain_mode": stats.count_domain_modes(),
         "by_intent": stats.count_kept("intent"),
         "by_grade": stats.count_kept("grade"),

@@ -6,6 +6,7 @@ result, never an exception. The format of another version is an error, because n
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Container, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
@@ -17,7 +18,7 @@ from safegen.core.hashing import file_sha256
 from safegen.core.plural import format_plural
 from safegen.core.regular_files import describe_kind
 from safegen.dataset.curation.exact_duplicates import digest_64, message_key
-from safegen.dataset.curation.split import SPLITS
+from safegen.dataset.curation.split import SPLITS, split_of
 from safegen.dataset.layout import MANIFEST, content_sha256, list_files
 from safegen.dataset.manifest import list_columns
 from safegen.dataset.run_rows import RunRows
@@ -32,12 +33,24 @@ MAX_PROBLEMS = 100
 REBUILD_HINT = "run `safegen build` again"
 
 
-def verify_dataset(folder: Path, *, expected: RunRows | None = None) -> list[str]:
+class RunFacts(NamedTuple):
+    """The content of a dataset that its run gives."""
+
+    rows: RunRows
+    fields: Mapping[str, object]
+    """Fields of the manifest, without those that measures and hashes make."""
+    counts: Mapping[str, object]
+    """Fields of `counts`, without the rows."""
+    skips_views: bool = False
+    """True if untrusted views are not made, so that `views` has more of them."""
+
+
+def verify_dataset(folder: Path, *, expected: RunFacts | None = None) -> list[str]:
     """List the problems of a dataset; an empty list means that it is verified.
 
     Args:
         folder: the dataset with `manifest.json`; `run/` and `.git*` are ignored.
-        expected: the rows that the run gives; default: rows are compared with the manifest only.
+        expected: the content that the run gives; default: rows are compared with the manifest only.
 
     Raises:
         AssetNotFound: the folder has no dataset.
@@ -64,7 +77,7 @@ def verify_dataset(folder: Path, *, expected: RunRows | None = None) -> list[str
         if len(problems) == MAX_PROBLEMS:
             return [*problems, f"more than {MAX_PROBLEMS} problems; the rest is not shown"]
     # The rows of a damaged file are not read, so they would be missing.
-    left = expected.count_left() if expected and not problems else ()
+    left = expected.rows.count_left() if expected and not problems else ()
     return problems + [
         f"view `{part.view}`, split `{part.split}`:"
         f" {format_plural(part.missing, 'row')} that the run's records give"
@@ -75,12 +88,13 @@ def verify_dataset(folder: Path, *, expected: RunRows | None = None) -> list[str
 
 # Any: the manifest is untrusted JSON.
 def _iter_problems(
-    folder: Path, manifest: dict[str, Any], files: dict[str, Any], expected: RunRows | None
+    folder: Path, manifest: dict[str, Any], files: dict[str, Any], expected: RunFacts | None
 ) -> Iterator[str]:
     unlisted = [name for name in list_files(folder) if name not in files and not _is_git(name)]
     for name in unlisted:
         yield f"`{name}` is not listed in the manifest; remove it, or {REBUILD_HINT}"
-    invariants = _RowInvariants(_one_row_views(), expected)
+    rows = expected.rows if expected else None
+    invariants = _RowInvariants(_one_row_views(), rows, _read_test_share(manifest))
     counted: Counter[tuple[str, str]] = Counter()
     for name, file_facts in files.items():
         problem = _describe_damage(folder, name, file_facts)
@@ -94,6 +108,63 @@ def _iter_problems(
             counted[part.view, part.split] += len(part.rows)
             yield from _check_rows(name, part, file_facts, invariants)
     yield from _check_counts(manifest, counted)
+    yield from _check_names(manifest, files)
+    if expected is not None:
+        yield from _check_fields(manifest, expected)
+
+
+def _read_test_share(manifest: Mapping[str, Any]) -> float | None:
+    split = manifest.get("split")
+    share = cast("dict[str, object]", split).get("test") if isinstance(split, dict) else None
+    return share if isinstance(share, int | float) and 0 <= share < 1 else None
+
+
+def _check_names(manifest: Mapping[str, Any], files: Mapping[str, Any]) -> Iterator[str]:
+    """Compare version, views and share of the split with the files."""
+    version, views = manifest.get("version"), manifest.get("views")
+    paths = [PurePosixPath(name) for name in files if name.endswith(".parquet")]
+    # A file in another place is a problem of its own.
+    paths = [path for path in paths if len(path.parts) == 4 and path.parts[2] in SPLITS]
+    others = sorted({path.name for path in paths if path.name.rpartition("-")[0] != version})
+    if others:
+        yield f"`{MANIFEST}` has version `{str(version)[:40]}`, and the files another (`{others[0]}`); {REBUILD_HINT}"
+    known = set(cast("dict[str, object]", views)) if isinstance(views, dict) else set[str]()
+    counts = manifest.get("counts")
+    rows = cast("dict[str, object]", counts).get("rows") if isinstance(counts, dict) else None
+    # A view without rows has no file, but a count.
+    made = {path.parts[1] for path in paths} | set(
+        cast("dict[str, object]", rows) if isinstance(rows, dict) else ()
+    )
+    for name in sorted(known ^ made):
+        problem = "no view" if name in made else "the view"
+        yield f"`{MANIFEST}` has {problem} `{name[:60]}` under `views`, unlike the files and counts; {REBUILD_HINT}"
+    if _read_test_share(manifest) is None:
+        yield f"`{MANIFEST}` has no share of the test split from 0 to 1; {REBUILD_HINT}"
+
+
+def _check_fields(manifest: Mapping[str, Any], expected: RunFacts) -> Iterator[str]:
+    """Compare the fields that are computed from the run."""
+    counts = manifest.get("counts")
+    actual_counts = cast("dict[str, object]", counts) if isinstance(counts, dict) else {}
+    pairs = [(name, manifest.get(name), value) for name, value in expected.fields.items()]
+    pairs += [
+        (f"counts.{name}", actual_counts.get(name), value)
+        for name, value in expected.counts.items()
+    ]
+    for name, actual, value in pairs:
+        if name == "views" and expected.skips_views and isinstance(actual, dict):
+            known = cast("dict[str, object]", value)
+            actual = {k: v for k, v in cast("dict[str, object]", actual).items() if k in known}
+        if _encode(actual) != _encode(value):
+            yield f"`{MANIFEST}`: `{name}` is not what the run gives; {REBUILD_HINT}"
+    optional = {"judges", "policy_effect", "imported"} - set(expected.fields)
+    for name in sorted(optional & set(manifest)):
+        yield f"`{MANIFEST}`: the run gives no `{name}`; {REBUILD_HINT}"
+
+
+def _encode(value: object) -> str:
+    # Tuples and keys that are no text are stored as lists and texts.
+    return json.dumps(json.loads(json.dumps(value)), sort_keys=True)
 
 
 def _is_git(name: str) -> bool:
@@ -238,8 +309,10 @@ def _one_row_views() -> frozenset[str]:
 class _RowInvariants:
     """Invariants across all rows of all views; keeps only 64-bit digests."""
 
-    def __init__(self, single: Container[str], expected: RunRows | None) -> None:
-        self._single = single
+    def __init__(
+        self, single: Container[str], expected: RunRows | None, test_share: float | None
+    ) -> None:
+        self._single, self._test_share = single, test_share
         """Views with one row per scenario."""
         self._expected = expected
         self._splits: dict[int, str] = {}
@@ -249,9 +322,7 @@ class _RowInvariants:
 
     def check(self, row: ArrowRow, *, view: str, split: str, name: str) -> Iterator[str]:
         """Yield each invariant that a row violates with the rows before it."""
-        goal = row.get("goal_id")
-        if goal is not None and self._splits.setdefault(digest_64(goal), split) != split:
-            yield f"`{name}`: goal `{goal}` is in two splits"
+        yield from self._check_split(row.get("goal_id"), split, name)
         scenario = row.get("scenario_id")
         if view in self._single and scenario is not None:
             key = digest_64([view, scenario])
@@ -264,6 +335,17 @@ class _RowInvariants:
                 f" {REBUILD_HINT}"
             )
         yield from self._check_expectations(row, f"`{name}`: scenario `{scenario}`")
+
+    def _check_split(self, goal: object, split: str, name: str) -> Iterator[str]:
+        if goal is None:
+            return
+        key = digest_64(goal)
+        if key not in self._splits:
+            share = self._test_share
+            if share is not None and split_of(str(goal), test=share) != split:
+                yield f"`{name}`: goal `{goal}` is in `{split}`, unlike the share of the test split; {REBUILD_HINT}"
+        if self._splits.setdefault(key, split) != split:
+            yield f"`{name}`: goal `{goal}` is in two splits"
 
     def _check_expectations(self, row: ArrowRow, where: str) -> Iterator[str]:
         prompt = row["messages"][:-1] if row.get("messages") else row.get("prompt")

@@ -60,6 +60,7 @@ from safegen.scenarios.user_prompts.resolve_labels import name_causes
 from safegen.store import parquet, plan, usage
 from safegen.store.import_counts import read_import_counts
 from safegen.store.run_folder import RunFolder, find_pointer
+from safegen.store.unlabelled_rows import check_unlabelled_rows
 
 if TYPE_CHECKING:
     import polars as pl
@@ -454,7 +455,9 @@ def reset_failed(run: Run, *, plugins: Sequence[str] = ()) -> bool:
     Raises:
         AssetNotFound: a file that the recipe names is missing; nothing is changed.
         ConfigError: a teacher lacks its key or another variable; nothing is changed.
+        StoreDamaged: a file of the run cannot be read; nothing is changed.
     """
+    check_run_files(run)
     try:
         inputs = resolve_recipe(run.recipe, trusted=plugins)
         # A run without failures calls no teacher, so it needs no key.
@@ -521,6 +524,25 @@ def _make_missing_error(output: Path) -> AssetNotFound:
     if find_pointer(output) is not None:
         problem += ", after you have fetched its files with `git lfs pull`"
     return AssetNotFound(problem)
+
+
+def check_run_files(run: Run) -> None:
+    """Check that the files of a run can be read, before a command reports or changes it.
+
+    Of each shard only the end is read, which a file that was cut off lacks.
+
+    Raises:
+        StoreDamaged: a plan, a shard, a list of failures or the import report is damaged.
+    """
+    folder = run.folder
+    if folder.plan(0).exists():
+        plan.Plans(folder.plans)
+    for shard in folder.finished_shards():
+        parquet.read_schema(folder.records(shard))
+    count_losses(folder)
+    if run.prompts is not None and folder.import_report.exists():
+        counts = read_import_counts(folder.import_report)
+        check_unlabelled_rows(folder.unlabelled_rows, expected=counts.unlabelled)
 
 
 def is_finished(folder: RunFolder) -> bool:

@@ -20,7 +20,7 @@ from safegen.dataset.run_stats import (
     list_refusals,
     read_plan_rows,
 )
-from safegen.pipeline.api import Run, read_import_report, read_usage
+from safegen.pipeline.api import Run, check_run_files, read_import_report, read_usage
 from safegen.pipeline.recut import read_recut
 from safegen.store import plan
 from safegen.store.json_files import read_json
@@ -83,6 +83,7 @@ def read_status(run: Run) -> RunStatus:
         StoreDamaged: a file of the run cannot be read.
     """
     read_manifest(run.output)
+    check_run_files(run)
     plans, losses = plan.Plans(run.folder.plans), count_losses(run.folder)
     plan_rows = read_plan_rows(plans)
     recut = read_recut(run.folder, run.recipe)

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
+from safegen.config.recipe import Recipe
 from safegen.core.errors import AssetNotFound, ConfigError, FormatMismatch, SafegenError
 from safegen.core.plugins import is_allowed, module_of
-from safegen.dataset.curate import curate
+from safegen.dataset.curate import CurationResult, curate
+from safegen.dataset.manifest import compose_run_facts, count_stages, format_taxonomy
 from safegen.dataset.run_rows import RunRows
-from safegen.dataset.verify import verify_dataset
-from safegen.dataset.view import make_views
-from safegen.pipeline.api import open_run
+from safegen.dataset.verify import RunFacts, verify_dataset
+from safegen.dataset.view import View, make_views
+from safegen.pipeline.api import Run, check_run_files, load_context, open_run
 from safegen.pipeline.recut import read_recut
 from safegen.store.journal import check_journal
 from safegen.store.run_folder import RunFolder, find_pointer
@@ -36,7 +39,8 @@ class Verification(NamedTuple):
 
 
 class _Expectation(NamedTuple):
-    rows: RunRows | None = None
+    run: Run | None = None
+    facts: RunFacts | None = None
     problem: str = ""
     note: str = ""
     has_run: bool = True
@@ -63,13 +67,13 @@ def verify(output: str | Path, *, plugins: Sequence[str] = ()) -> Verification:
         again = f"then run `safegen verify {shlex.quote(str(folder))}` again"
         return Verification([link], "the folder is not read", again)
     expected = _read_run(folder, plugins)
-    problems = verify_dataset(folder, expected=expected.rows)
+    problems = verify_dataset(folder, expected=expected.facts)
     if expected.problem:
         problems.append(expected.problem)
     remedy = _find_remedy(folder, has_run=expected.has_run) if problems else ""
     # A damaged journal is no fault of the dataset, and its message names the remedy.
-    if not expected.problem and expected.rows is not None:
-        problems += _list_journal_damage(folder)
+    if not expected.problem and expected.run is not None:
+        problems += _list_run_damage(expected.run)
     return Verification(problems, expected.note, remedy)
 
 
@@ -87,19 +91,49 @@ def _find_remedy(folder: Path, *, has_run: bool) -> str:
     if find_pointer(folder) is not None:
         return "fetch the files with `git lfs pull`"
     if has_run:
-        return f"rebuild it from its run with `safegen build {shlex.quote(str(folder))}`"
+        return _find_rebuild(folder)
     return "it has no run to rebuild it from; copy or check out the dataset again"
 
 
-def _list_journal_damage(folder: Path) -> list[str]:
-    """Describe the damage of the cached replies of a run; empty without one."""
-    path = RunFolder(folder).journal
+def _find_rebuild(folder: Path) -> str:
+    """Name the command that builds the same dataset again."""
+    run, name = RunFolder(folder), shlex.quote(str(folder))
+    if not run.finished_shards():
+        return (
+            "its run has no finished shard to build from; run the same `safegen generate` again with"
+            f" `--output {name}`"
+        )
+    options = "".join(f" --set {shlex.quote(option)}" for option in _read_options(run))
+    return f"rebuild it from its run with `safegen build {name}{options}`"
+
+
+def _read_options(run: RunFolder) -> list[str]:
+    """Read the options `--set` of the build, so that a rebuild keeps the re-cut."""
     try:
-        if path.exists():
-            check_journal(path)
-    except SafegenError as e:
-        return [str(e)]
-    return []
+        recut = read_recut(run, open_run(run.output).recipe)
+    except SafegenError:
+        return []
+    return [f"{key}={_format_value(v)}" for key, v in recut.overrides.items()] if recut else []
+
+
+def _format_value(value: object) -> str:
+    is_list = isinstance(value, list | tuple)
+    return ",".join(map(str, cast("Sequence[object]", value))) if is_list else str(value)
+
+
+def _list_run_damage(run: Run) -> list[str]:
+    """Describe the damage of files of a run that the rows do not show; empty without one."""
+    problems: list[str] = []
+    path = run.folder.journal
+    for check in (
+        partial(check_run_files, run),
+        *([partial(check_journal, path)] if path.exists() else []),
+    ):
+        try:
+            check()
+        except SafegenError as e:
+            problems.append(str(e))
+    return problems
 
 
 def _read_run(folder: Path, plugins: Sequence[str]) -> _Expectation:
@@ -123,8 +157,30 @@ def _read_run(folder: Path, plugins: Sequence[str]) -> _Expectation:
         views = make_views(recipe, trusted=plugins)
         recut = read_recut(run.folder, recipe)
         curated = curate(run.folder, recut=recut.recutter if recut else None)
-        rows = RunRows(curated, recipe, views, skipped=bool(skipped))
+        facts = _read_facts(run, curated, recut.recipe if recut else recipe, views, plugins)
     except SafegenError as e:
         problem = f"the run cannot give the rows: {e}"
         return _Expectation(problem=problem, note="the run cannot be read")
-    return _Expectation(rows, note=note)
+    return _Expectation(run, facts._replace(skips_views=bool(skipped)), note=note)
+
+
+def _read_facts(
+    run: Run,
+    curated: CurationResult,
+    recipe: Recipe,
+    views: Mapping[str, View],
+    plugins: Sequence[str],
+) -> RunFacts:
+    context = load_context(run, trusted=plugins)
+    version = f"{context.tree.file.taxonomy}@{context.tree.file.version}"
+    fields = compose_run_facts(
+        curated.stats,
+        run=run.folder,
+        recipe=recipe,
+        taxonomy=format_taxonomy(curated.stats, recipe, version),
+        fingerprints=context.fingerprints,
+        views=views,
+    )
+    skipped = len(views) < len(run.recipe.views)
+    rows = RunRows(curated, recipe, views, skipped=skipped)
+    return RunFacts(rows, fields, count_stages(curated.stats))

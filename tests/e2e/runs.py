@@ -61,9 +61,10 @@ def cli(capsys: pytest.CaptureFixture[str], *args: object) -> CommandResult:
     return CommandResult(code if isinstance(code, int) else 1, out, err)
 
 
-def kill_counts(most: int) -> pytest.MarkDecorator:
+def kill_counts(most: int, *, slow_only: bool = False) -> pytest.MarkDecorator:
     """Run a test with one kill by default, and with `most` kills under the marker `slow`."""
-    return pytest.mark.parametrize("kills", [1, pytest.param(most, marks=pytest.mark.slow)])
+    many = pytest.param(most, marks=pytest.mark.slow)
+    return pytest.mark.parametrize("kills", [many] if slow_only else [1, many])
 
 
 def shell(*args: object, cwd: Path, **options: Any) -> CommandResult:

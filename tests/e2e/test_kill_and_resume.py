@@ -96,7 +96,7 @@ def test_kills_change_no_byte(
     assert cli(capsys, "verify", broken / "out").code == 0
 
 
-@kill_counts(6)
+@kill_counts(6, slow_only=True)
 def test_kills_during_writing_change_no_byte(
     kills: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -150,7 +150,7 @@ def write_budgeted(path: Path, url: str, most: int) -> None:
     write_recipe(path, url, budget={"requests": most}, plan=plan, endpoint={"seed": 0})
 
 
-@kill_counts(2)
+@kill_counts(2, slow_only=True)
 def test_budget_counts_killed_sessions(
     kills: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

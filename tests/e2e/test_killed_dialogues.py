@@ -47,7 +47,7 @@ def answers() -> Callable[[Body], str]:
     return answer
 
 
-@kill_counts(5)
+@kill_counts(5, slow_only=True)
 def test_kills_change_no_byte_of_conversations(
     kills: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

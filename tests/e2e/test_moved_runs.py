@@ -128,7 +128,10 @@ def test_commands_use_the_stored_spec_after_edits(
     assert hashes(home / "out") == before
 
 
-@pytest.mark.parametrize("file", ["specs/own.yaml", "taxonomies/mine/taxonomy.yaml"])
+@pytest.mark.parametrize(
+    "file",
+    ["specs/own.yaml", pytest.param("taxonomies/mine/taxonomy.yaml", marks=pytest.mark.slow)],
+)
 def test_broken_file_counts_as_changed(
     home: Path, capsys: pytest.CaptureFixture[str], file: str
 ) -> None:

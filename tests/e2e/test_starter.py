@@ -180,6 +180,8 @@ def key(rows: list[dict[str, Any]]) -> list[str]:
     return sorted(json.dumps(row, sort_keys=True, default=str) for row in rows)
 
 
+# `test_golden_starter` compares a run with stored hashes in each test run.
+@pytest.mark.slow
 def test_fresh_run_gives_equal_bytes(made: Path, tmp_path: Path) -> None:
     again = api.generate("starter", output=tmp_path / "again").output
     assert bytes_under(again, "data", "policies") == bytes_under(made, "data", "policies")

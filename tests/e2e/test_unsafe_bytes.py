@@ -69,7 +69,7 @@ def count_withheld(output: Path) -> int:
     )
 
 
-@pytest.mark.parametrize("reasoning", [True, False])
+@pytest.mark.parametrize("reasoning", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_whole_run_keeps_no_withheld_byte(reasoning: bool, tmp_path: Path) -> None:
     folder = tmp_path / "work"
     extra = {"reasoning_content": f"Think of {SECRET}."}
@@ -122,6 +122,7 @@ def test_killed_runs_keep_no_withheld_byte(kills: int, tmp_path: Path) -> None:
     assert hashes(broken / "out" / "data") == hashes(whole / "out" / "data")
 
 
+@pytest.mark.slow
 def test_second_command_keeps_no_withheld_byte(tmp_path: Path) -> None:
     folder = tmp_path / "work"
     with FakeEndpoint(answer) as fake:

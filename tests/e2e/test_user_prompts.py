@@ -277,7 +277,7 @@ def test_labeller_may_be_passed_as_argument(workdir: Path) -> None:
     assert [r["harm"] for r in view(run.output)] == ["property.theft"]
 
 
-@kill_counts(3)
+@kill_counts(3, slow_only=True)
 def test_killed_labelling_resumes_without_double_payment(
     kills: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

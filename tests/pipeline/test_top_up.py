@@ -96,12 +96,12 @@ async def test_rejections_are_refilled_within_the_round_limit(tmp_path: Path) ->
 
 async def test_reply_order_changes_no_byte(tmp_path: Path) -> None:
     digests = []
-    for seed in range(3):
+    for seed in range(2):
         done = await run(tmp_path / str(seed), recipe(), shuffled(seed))
         assert plan.Plans(done.folder.plans).rounds > 1
         digests.append((hashes(done.output / "data"), hashes(done.folder.plans)))
     assert digests[0][0]
-    assert digests[1:] == digests[:1] * 2
+    assert digests[0] == digests[1]
 
 
 async def test_rerun_after_met_target_adds_nothing(tmp_path: Path) -> None:

@@ -65,11 +65,12 @@ def common(one: str, other: str) -> int:
 def test_shared_instructions_come_first() -> None:
     """Scenarios of a spec share the beginning; those of a rule share more."""
     policy = loader.load_policy("security")
-    texts: dict[tuple[str, str], str] = {}
-    for harm in ("cyber.intrusion", "cyber.malware", "systems.agents"):
-        for at in ALL_SITUATIONS:
-            if at.tier == "restricted":
-                texts[harm, policy.decide(at).id] = render_instructions(policy, at, harm)
+    one_per_rule = {policy.decide(at).id: at for at in ALL_SITUATIONS if at.tier == "restricted"}
+    texts = {
+        (harm, rule): render_instructions(policy, at, harm)
+        for harm in ("cyber.intrusion", "cyber.malware", "systems.agents")
+        for rule, at in one_per_rule.items()
+    }
     head = min(text.index("For this reply:") for text in texts.values())
     assert len({text[:head] for text in texts.values()}) == 1
     assert head > 0.6 * max(map(len, texts.values()))
