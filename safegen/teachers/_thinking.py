@@ -153,7 +153,7 @@ HEADED_ANSWER = re.compile(
     re.IGNORECASE | re.MULTILINE,
 )
 # The channels of gpt-oss
-CHANNELS = frozenset({"analysis: final:", "analysis: final answer:"})
+CHANNELS = re.compile(r"analysis: final(?: answer)?:")
 # "Thinking: … Response: …" may be an exercise.
 THINKING_PAIR = re.compile(
     r"\W*(?:my |the )?thinking\W+(?:my |the )?(?:final(?: \w+)?|answer)\W*", re.IGNORECASE
@@ -309,7 +309,7 @@ def _split_headings(text: str, thinking: list[str]) -> _Rest:
     if start and not is_report and (answer := HEADED_ANSWER.search(text, start.end())):
         part = text[start.end() : answer.start()]
         labels = f"{start[0].strip()} {answer[0].strip()}"
-        is_pair = THINKING_PAIR.fullmatch(labels) or labels in CHANNELS
+        is_pair = THINKING_PAIR.fullmatch(labels) or CHANNELS.fullmatch(labels)
         if not (is_pair or is_clear_label(start[0]) or thinks_about_request(part)):
             return _Rest(text, f"`{start[0].strip()}` {DOUBT}")
         thinking.append(part)
@@ -346,16 +346,15 @@ INTRODUCED = re.compile(r"(?:[:：]|<[^/<>\n][^<>\n]{0,80}>)\s*\Z")
 
 
 def _split_sections(text: str, thinking: list[str]) -> _Rest:
-    is_known = bool(thinking)
-    rest = _cut_sections(text, thinking)
     # After thinking in the tags of a vendor, a section is thinking too.
-    return rest._replace(problem="") if is_known and DOUBT in rest.problem else rest
+    is_known = bool(thinking)
+    return _cut_sections(text, thinking, is_known=is_known)
 
 
 DOUBT = "may be thinking or a part of the answer"
 
 
-def _cut_sections(text: str, thinking: list[str]) -> _Rest:
+def _cut_sections(text: str, thinking: list[str], *, is_known: bool) -> _Rest:
     """Split `<reasoning>…</reasoning>` at the start of a line; elsewhere such a tag is content."""
     answer, start, opened, mentioned = "", 0, None, set[str]()
     problem = ""
@@ -364,7 +363,7 @@ def _cut_sections(text: str, thinking: list[str]) -> _Rest:
         if opened is not None:
             if tag["slash"] and opened["name"].lower() == name:
                 thinking.append(text[opened.end() : tag.start()])
-                problem = problem or _doubt_section(name, thinking[-1], text[tag.end() :])
+                problem = problem or _doubt_section(tag, thinking[-1], is_known=is_known)
                 start, opened = tag.end(), None
         elif name in mentioned or _is_content(text, tag):
             mentioned.add(name)
@@ -377,7 +376,7 @@ def _cut_sections(text: str, thinking: list[str]) -> _Rest:
         else:
             # The chat template opened the block, so everything so far is thinking.
             thinking.append(answer + text[start : tag.start()])
-            problem = problem or _doubt_section(name, thinking[-1], text[tag.end() :])
+            problem = problem or _doubt_section(tag, thinking[-1], is_known=is_known)
             answer, start = "", tag.end()
     if opened is None:
         problem = problem or _find_inline_section(text)
@@ -388,10 +387,13 @@ def _cut_sections(text: str, thinking: list[str]) -> _Rest:
     return _Rest("", "", is_cut=True)
 
 
-def _doubt_section(name: str, body: str, rest: str) -> str:
+def _doubt_section(close: re.Match[str], body: str, *, is_known: bool) -> str:
     """Return the doubt about a section that may be what the user asked for."""
-    is_wrapped = ANSWER_WRAPPER.match(rest[:WRAPPER_END_CHARS]) is not None
-    if name not in AMBIGUOUS_SECTIONS or is_wrapped or thinks_about_request(body):
+    name = close["name"].lower()
+    rest = close.string[close.end() : close.end() + WRAPPER_END_CHARS]
+    is_wrapped = ANSWER_WRAPPER.match(rest) is not None
+    is_sure = is_known or name not in AMBIGUOUS_SECTIONS
+    if is_sure or is_wrapped or thinks_about_request(body):
         return ""
     return f"`<{name}>` {DOUBT}"
 
