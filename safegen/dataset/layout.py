@@ -94,6 +94,8 @@ class RowWriter:
             content_sha256(self._waiting),
         )
         self._waiting = []
+        # Otherwise Arrow's pool keeps what each file of a long build used.
+        parquet.release_memory()
 
 
 @contextmanager
