@@ -106,10 +106,11 @@ def _print_judge(out: Console, judge: JudgeReport, report: CalibrationReport) ->
             _format(e.raw),
             _format_estimate(Coefficient(e.mean, e.interval)),
             f"{e.labelled:,}",
+            f"{e.weight:.2f}",
         )
         for label, e in rates
     ]
-    heads = ("rate of" if judge.rates else "", "raw", "corrected", "human labels")
+    heads = ("rate of" if judge.rates else "", "raw", "corrected", "human labels", "judge's weight")
     print_table(out, heads, corrected)
     groups = [
         (g.column, g.value or DASH, *_coefficients(g.agreement, report), _format(g.macro_f1))

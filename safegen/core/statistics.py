@@ -17,8 +17,11 @@ class Interval(NamedTuple):
     high: float
 
 
-def wilson_interval(hits: int, n: int) -> Interval:
-    """Return Wilson's score interval of a rate (Wilson 1927); [0, 1] if `n` is 0."""
+def wilson_interval(hits: float, n: float) -> Interval:
+    """Return Wilson's score interval of a rate (Wilson 1927); [0, 1] if `n` is 0.
+
+    The numbers may be effective ones, which are not whole.
+    """
     if n == 0:
         return Interval(0.0, 1.0)
     share, z2 = hits / n, Z95 * Z95

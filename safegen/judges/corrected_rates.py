@@ -4,9 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from safegen.core.statistics import Z95, Interval
+from safegen.core.statistics import Z95, Interval, wilson_interval
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+MIN_ITEMS = 30
+"""Items of each kind, labelled and unlabelled, below which the judge's values have no weight.
+
+The interval is a normal approximation, and the variance of fewer items is too uncertain for it.
+"""
 
 
 class CorrectedMean(NamedTuple):
@@ -19,17 +29,21 @@ class CorrectedMean(NamedTuple):
     labelled: int
     """Items with a human value."""
     unlabelled: int
+    weight: float
+    """Weight λ of the judge's values, 0 to 1; 0 if only the human values count."""
 
 
 def correct_mean(
     human: Sequence[float], judged: Sequence[float], *, unlabelled: Sequence[float] = ()
 ) -> CorrectedMean | None:
-    """Estimate a mean by prediction-powered inference (Angelopoulos et al., Science 2023).
+    """Estimate a mean by power-tuned prediction-powered inference (PPI++).
 
-    The estimate is the judge's mean over the unlabelled items plus the judge's mean error over the
-    labelled ones. The 95 % interval is valid for any judge if the labelled items are a random
-    sample. It is a normal approximation, so fewer than about 30 labels make it too narrow.
-    Without unlabelled items the estimate is the mean of the human values.
+    The estimate is the human mean plus λ times the difference of the judge's mean over the
+    unlabelled items and its mean over the labelled ones. λ gives the least variance, so a judge that
+    does not follow people, or few unlabelled items, hardly count (Angelopoulos, Duchi and Zrnic,
+    PPI++, 2023). With fewer than `MIN_ITEMS` labelled or unlabelled items, λ is 0.
+    The 95 % interval is valid for any judge if the labelled items are a random sample. It is a normal
+    approximation, which is too narrow for fewer than about 30 labels or values that are rare.
 
     Args:
         human: human values of n items.
@@ -56,30 +70,56 @@ def correct_mean(
     predictions = np.asarray(judged, dtype=np.float64)
     others = np.asarray(unlabelled, dtype=np.float64)
     raw = float(np.concatenate((predictions, others)).mean())
-    errors = truth - predictions if len(others) else truth
-    mean, variance = float(errors.mean()), float(errors.var()) / len(errors)
-    if len(others):
-        mean += float(others.mean())
-        variance += float(others.var()) / len(others)
+    weight = _tune_weight(truth, predictions, others)
+    mean, variance = _mean_and_variance(truth - weight * predictions)
+    if weight:
+        other_mean, other_variance = _mean_and_variance(weight * others)
+        mean, variance = mean + other_mean, variance + other_variance
     half = Z95 * math.sqrt(variance)
-    return CorrectedMean(mean, Interval(mean - half, mean + half), raw, len(truth), len(others))
+    interval = Interval(mean - half, mean + half)
+    return CorrectedMean(mean, interval, raw, len(truth), len(others), weight)
 
 
 def correct_rate(
     human: Sequence[bool], judged: Sequence[bool], *, unlabelled: Sequence[bool] = ()
 ) -> CorrectedMean | None:
-    """Estimate a rate as `correct_mean` does, with estimate and bounds cut to [0, 1].
+    """Estimate a rate as `correct_mean` does, cut to [0, 1].
 
-    If the labelled items show no variation, the interval is wider by 3/n on both sides: so many
-    errors may exist unseen (rule of three, Hanley and Lippman-Hand 1983).
+    The interval is Wilson's (Wilson 1927), for as many items as give the variance of the estimate;
+    the normal one is too narrow for rare labels. If the judge makes no error on the labelled items,
+    the interval is wider by 3/n on both sides: so many errors may exist unseen (rule of three, Hanley
+    and Lippman-Hand 1983).
     """
     estimate = correct_mean(human, judged, unlabelled=unlabelled)
     if estimate is None:
         return None
+    mean = min(1.0, max(0.0, estimate.mean))
+    standard_error = (estimate.interval.high - estimate.interval.low) / (2 * Z95)
+    is_useful = 0 < mean < 1 and estimate.weight > 0 and standard_error > 0
+    items = mean * (1 - mean) / standard_error**2 if is_useful else len(human)
+    low, high = wilson_interval(mean * items, items)
     errors = {int(h) - int(j) for h, j in zip(human, judged, strict=True)}
-    unseen = 3 / len(human) if len(errors if unlabelled else set(human)) == 1 else 0.0
-    low, high = estimate.interval.low - unseen, estimate.interval.high + unseen
-    return estimate._replace(
-        mean=min(1.0, max(0.0, estimate.mean)),
-        interval=Interval(min(1.0, max(0.0, low)), min(1.0, max(0.0, high))),
-    )
+    unseen = 3 / len(human) if estimate.weight and len(errors) == 1 else 0.0
+    interval = Interval(max(0.0, low - unseen), min(1.0, high + unseen))
+    return estimate._replace(mean=mean, interval=interval)
+
+
+def _tune_weight(
+    truth: NDArray[np.float64], predictions: NDArray[np.float64], others: NDArray[np.float64]
+) -> float:
+    """Return the weight with the least variance: Cov(human, judge) / ((1 + n/N) Var(judge))."""
+    import numpy as np
+
+    n, size = len(truth), len(others)
+    if min(n, size) < MIN_ITEMS:
+        return 0.0
+    variance = float(np.concatenate((predictions, others)).var(ddof=1))
+    if variance == 0:
+        return 0.0
+    covariance = float(np.cov(truth, predictions, ddof=1)[0, 1])
+    return min(1.0, max(0.0, covariance / ((1 + n / size) * variance)))
+
+
+def _mean_and_variance(values: NDArray[np.float64]) -> tuple[float, float]:
+    """Return a sample's mean, and the variance of that mean."""
+    return float(values.mean()), float(values.var(ddof=1)) / len(values)

@@ -11,6 +11,7 @@ from hypothesis import given, strategies as st
 from scipy import stats
 from sklearn.metrics import precision_recall_fscore_support
 
+from safegen.core.statistics import wilson_interval
 from safegen.core.types import Scale
 from safegen.judges.agreement import Label, krippendorff_alpha, make_ratings
 from safegen.judges.alternative_annotator import (
@@ -20,7 +21,7 @@ from safegen.judges.alternative_annotator import (
 )
 from safegen.judges.bootstrap import bootstrap_interval
 from safegen.judges.classification import average_f1, score_classes, sweep_thresholds
-from safegen.judges.corrected_rates import correct_mean, correct_rate
+from safegen.judges.corrected_rates import CorrectedMean, correct_mean, correct_rate
 
 
 def test_bootstrap_interval_depends_on_its_seed() -> None:
@@ -97,33 +98,84 @@ def test_sweep_without_items_is_refused() -> None:
         sweep_thresholds([], [])
 
 
-def test_corrected_mean_equals_its_formula() -> None:
-    human, judged, others = [1.0, 0, 1, 1, 0, 0], [1.0, 1, 1, 0, 0, 1], [1.0, 0, 1, 1]
-    estimate = correct_mean(human, judged, unlabelled=others)
-    errors = np.subtract(human, judged)
-    mean = np.mean(others) + errors.mean()
-    half = stats.norm.ppf(0.975) * np.sqrt(np.var(others) / 4 + errors.var() / 6)
+# 40 labelled items: 18 hits of both, 2 only of people, 4 only of the judge, 16 of neither.
+HUMAN = [1.0] * 20 + [0.0] * 20
+JUDGED = [1.0] * 18 + [0.0] * 2 + [1.0] * 4 + [0.0] * 16
+OTHERS = [1.0] * 90 + [0.0] * 30
+
+
+def test_corrected_mean_equals_a_computed_example() -> None:
+    """By hand: the covariance is (18 - 20·22/40)/39, the pooled variance 160·0.7·0.3/159."""
+    estimate = correct_mean(HUMAN, JUDGED, unlabelled=OTHERS)
     assert estimate is not None
+    weight = (7 / 39) / ((1 + 40 / 120) * (33.6 / 159))
+    assert estimate.weight == pytest.approx(weight)
+    assert weight == pytest.approx(0.637, abs=5e-4)
+    mean = 0.5 + weight * (0.75 - 0.55)
     assert estimate.mean == pytest.approx(mean)
+    # Squares of human - λ·judge around their mean: Σh² - 2λΣhj + λ²Σj² - n·mean².
+    squares = 20 - 2 * weight * 18 + weight**2 * 22 - 40 * (0.5 - weight * 0.55) ** 2
+    half = stats.norm.ppf(0.975) * math.sqrt(
+        squares / 39 / 40 + weight**2 * (120 * 0.75 * 0.25 / 119) / 120
+    )
     assert estimate.interval == pytest.approx((mean - half, mean + half))
     assert estimate.raw == pytest.approx(0.7)
-    assert estimate[3:] == (6, 4)
+    assert estimate[3:5] == (40, 120)
 
 
-def test_corrected_mean_covers_the_truth() -> None:
-    """A judge that errs in one direction: its raw rate misses the truth, the interval does not."""
+@pytest.mark.parametrize("labelled", [100, 200])
+@pytest.mark.parametrize("unlabelled", [1, 5, 40, 800])
+@pytest.mark.parametrize(
+    ("rate", "noise"),
+    [(0.3, 0.2), (0.3, 0.7), (0.08, 0.2)],
+    ids=["good judge", "poor judge", "rare label"],
+)
+def test_corrected_rate_covers_the_truth(
+    labelled: int, unlabelled: int, rate: float, noise: float
+) -> None:
+    """A judge that errs in one direction, at all numbers of unlabelled items."""
     random = np.random.default_rng(7)
-    hits = raw_hits = 0
+    hits = 0
     for _ in range(400):
-        drawn = random.random(1_000) < 0.3
+        drawn = random.random(labelled + unlabelled) < rate
         truth: list[bool] = drawn.tolist()
-        judged: list[bool] = (drawn | (random.random(1_000) < 0.2)).tolist()
-        estimate = correct_rate(truth[:200], judged[:200], unlabelled=judged[200:])
+        judged: list[bool] = (drawn | (random.random(len(drawn)) < noise)).tolist()
+        estimate = correct_rate(truth[:labelled], judged[:labelled], unlabelled=judged[labelled:])
         assert estimate is not None
-        hits += estimate.interval.low <= 0.3 <= estimate.interval.high
-        raw_hits += estimate.interval.low <= estimate.raw <= estimate.interval.high
-    assert 0.92 <= hits / 400 <= 0.98
-    assert raw_hits < 40
+        hits += estimate.interval.low <= rate <= estimate.interval.high
+    assert 0.92 <= hits / 400 <= 0.985
+
+
+def test_unlabelled_items_make_the_rate_precise() -> None:
+    random = np.random.default_rng(3)
+    drawn = random.random(2_200) < 0.3
+    truth: list[bool] = drawn.tolist()
+    judged: list[bool] = (drawn ^ (random.random(2_200) < 0.03)).tolist()
+    alone = correct_rate(truth[:200], judged[:200])
+    helped = correct_rate(truth[:200], judged[:200], unlabelled=judged[200:])
+    assert alone is not None
+    assert helped is not None
+    assert _width(helped) < 0.6 * _width(alone)
+    assert helped.weight > 0.7
+
+
+@pytest.mark.parametrize("count", [1, 3, 29])
+@pytest.mark.parametrize("value", [True, False])
+def test_few_unlabelled_items_change_no_rate(count: int, value: bool) -> None:
+    human, judged = [True] * 60 + [False] * 140, [True] * 70 + [False] * 130
+    alone = correct_rate(human, judged)
+    estimate = correct_rate(human, judged, unlabelled=[value] * count)
+    assert alone is not None
+    assert estimate is not None
+    assert (estimate.mean, estimate.interval) == (alone.mean, alone.interval)
+    assert alone.mean == pytest.approx(0.3)
+    assert (estimate.weight, estimate.unlabelled) == (0, count)
+
+
+def test_unrelated_judge_has_no_weight() -> None:
+    estimate = correct_mean([1.0, 0.0] * 20, [1.0, 1.0, 0.0, 0.0] * 10, unlabelled=[1.0] * 500)
+    assert estimate is not None
+    assert (estimate.mean, estimate.weight) == (0.5, 0)
 
 
 def test_mean_without_unlabelled_items_is_the_human_mean() -> None:
@@ -133,16 +185,30 @@ def test_mean_without_unlabelled_items_is_the_human_mean() -> None:
 
 
 def test_corrected_rate_is_cut_to_its_bounds() -> None:
-    estimate = correct_rate([True, True, False], [False, False, False], unlabelled=[True] * 9)
+    human, judged = [True] * 95 + [False] * 5, [True] * 90 + [False] * 10
+    estimate = correct_rate(human, judged, unlabelled=[True] * 900)
     assert estimate is not None
-    assert (estimate.mean, estimate.interval.high) == (1.0, 1.0)
+    assert estimate.weight > 0
+    assert estimate.mean <= estimate.interval.high <= 1.0
 
 
 @pytest.mark.parametrize("unlabelled", [[], [False] * 100], ids=["all labelled", "unlabelled"])
-def test_rate_without_errors_keeps_an_interval(unlabelled: list[bool]) -> None:
+def test_rate_without_variation_keeps_an_interval(unlabelled: list[bool]) -> None:
     estimate = correct_rate([False] * 30, [False] * 30, unlabelled=unlabelled)
     assert estimate is not None
-    assert (estimate.mean, estimate.interval) == (0.0, (0.0, 0.1))
+    assert estimate.mean == 0
+    assert estimate.interval == wilson_interval(0, 30)
+
+
+def test_rate_without_errors_keeps_unseen_ones() -> None:
+    labels = [True, False] * 50
+    estimate = correct_rate(labels, labels, unlabelled=labels * 1_000)
+    assert estimate is not None
+    assert _width(estimate) >= 2 * 3 / 100
+
+
+def _width(estimate: CorrectedMean) -> float:
+    return estimate.interval.high - estimate.interval.low
 
 
 def test_corrected_mean_of_one_label_is_none() -> None:
