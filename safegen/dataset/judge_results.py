@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from safegen.dataset.jury_stats import JuryStats
 from safegen.store.json_files import read_json
+from safegen.store.quarantine import count_waiting
 from safegen.store.run_folder import RunFolder
 
 # Any: users may edit the files.
@@ -19,11 +21,20 @@ class JudgeResults:
 
     check: ResultsJson | None = None
     calibration: ResultsJson | None = None
+    waiting: int = 0
+    """Drafts in the quarantine, which wait for a person; the manifest does not have their number."""
 
     def to_json(self) -> dict[str, object]:
         """Convert the parts that exist to keys of the manifest."""
         parts = {"judge_check": self.check, "calibration": self.calibration}
         return {key: part for key, part in parts.items() if part is not None}
+
+    @property
+    def dropped(self) -> dict[str, list[str]]:
+        """The biases of the jurors that were dropped, by name."""
+        if self.check is None or not self.check["traps"]:
+            return {}
+        return {j["judge"]: list(j["biases"]) for j in self.check["jurors"] if j["dropped"]}
 
     @property
     def trap_table(self) -> list[Sequence[object]]:
@@ -73,7 +84,20 @@ def read_judge_results(run: RunFolder) -> JudgeResults:
     keys = {_key(juror) for juror in (check or {"jurors": []})["jurors"]}
     # A result of another model or rubric does not hold for this dataset.
     entries = [e for e in (calibration or {"judges": []})["judges"] if _key(e) in keys]
-    return JudgeResults(check, {"judges": entries} if entries else None)
+    return JudgeResults(check, {"judges": entries} if entries else None, count_waiting(run))
+
+
+def jury_to_json(run: RunFolder, jury: JuryStats) -> dict[str, object] | None:
+    """Convert the counts of a panel, its dropped jurors and its waiting drafts to JSON; None without one.
+
+    Raises:
+        StoreDamaged: a file cannot be read.
+    """
+    if not jury.drafts:
+        return None
+    results = read_judge_results(run)
+    dropped = [{"judge": name, "biases": biases} for name, biases in results.dropped.items()]
+    return {**jury.to_json(), "dropped": dropped, "quarantine": results.waiting}
 
 
 def _key(entry: ResultsJson) -> tuple[object, ...]:
