@@ -131,8 +131,8 @@ def _iter_notes(report: AnswerReport) -> Iterator[str]:
         names = ", ".join(f"`{label}`" for label in labels)
         yield f"not run: {validator} on {format_plural(rows, 'answer')} without {names}"
     if report.computed:
-        names = "mode, ceiling and floor"
-        yield f"{names} of {format_plural(report.computed, 'answer')} are computed by the policy"
+        answers = format_plural(report.computed, "answer")
+        yield f"the policy computed the missing ones of mode, ceiling and floor of {answers}"
     if report.assumed_language:
         rows = format_plural(report.assumed_language, "answer")
         yield f"language of {rows} is not stated; read in the recipe's, or `--language TAG`"

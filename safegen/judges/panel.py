@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from safegen.config.recipe import Judges
 from safegen.core.hashing import digest
@@ -48,6 +49,14 @@ class JudgedDraft:
     def is_withheld(self) -> bool:
         """True if the jurors rated an equal reply before and their answers were deleted."""
         return any(f.code == "withheld" for f in self.findings)
+
+
+class Judging(Protocol):
+    """Anything that asks a panel about a reply."""
+
+    async def judge(self, text: JudgedText, *, item: str) -> JudgedDraft:
+        """Ask all jurors about a reply and decide."""
+        ...
 
 
 @dataclass(frozen=True)

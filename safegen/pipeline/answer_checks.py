@@ -11,6 +11,7 @@ from safegen.core import plugins
 from safegen.core.types import (
     ANSWER_SIGNALS,
     DETAIL_LEVELS,
+    JURY,
     AnswerLabel,
     AnswerSignal,
     Assistance,
@@ -33,7 +34,7 @@ from safegen.core.types import (
 from safegen.core.visible_text import has_visible_character
 from safegen.judges.juror import JudgedText
 from safegen.judges.jury import JuryDecision, decide, read_jury_signals
-from safegen.judges.panel import JudgedDraft, Panel
+from safegen.judges.panel import JudgedDraft, Judging
 from safegen.pipeline.acceptance import (
     decide_acceptance,
     find_hard_failure,
@@ -55,7 +56,7 @@ from safegen.scenarios.user_prompts.answer_rows import AnsweredRow, AnswerLabels
 UNDECIDED: frozenset[NotAccepted] = frozenset({"unscored", "unjudged"})
 """Reasons of answers that no check rejects."""
 EXPECTED_LABELS = ("mode", "ceiling", "floor")
-"""Labels that the policy computes if a row has none of them."""
+"""Labels that the policy computes if a row lacks one and states no other value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,7 @@ class AnsweredPrompt:
     """Values of missing labels are placeholders, which no validator that runs reads."""
     labels: AnswerLabels
     computed: bool = False
-    """True if the policy computed mode, ceiling and floor."""
+    """True if the policy computed a missing mode, ceiling or floor."""
     assumed_language: bool = False
     """True if the row names no language and is read in the recipe's."""
     values: Mapping[str, object] = field(default_factory=dict[str, object])
@@ -87,8 +88,8 @@ class AnswerScore(NamedTuple):
 
     answer: AnsweredPrompt
     verdicts: tuple[Verdict, ...]
-    not_run: Mapping[str, tuple[AnswerLabel, ...]]
-    """The labels that a validator lacks, by its name."""
+    not_run: Mapping[str, tuple[str, ...]]
+    """The labels that a validator or the jury lacks, by its name."""
     delivered: Assistance | None
     severity: Severity | None
     signals: Mapping[AnswerSignal, bool | None]
@@ -106,7 +107,7 @@ class AnswerScore(NamedTuple):
 class AnswerChecker:
     """The validators of a recipe, and its panel of judges if there is one."""
 
-    def __init__(self, context: RunContext, *, panel: Panel | None = None) -> None:
+    def __init__(self, context: RunContext, *, panel: Judging | None = None) -> None:
         self.context, self._panel = context, panel
         self._rules = make_rules(context.recipe, trusted=context.trusted)
         self._phrasers = read_phraser_grades(context)
@@ -140,36 +141,29 @@ class AnswerChecker:
         )
 
     def _compute_labels(self, labels: AnswerLabels) -> tuple[AnswerLabels, bool]:
-        """Add the spec of the leaf, and its expectation if the row states none and all that it needs."""
+        """Add the spec of the leaf, and what the row leaves open of its expectation."""
         policy = self.find_policy(labels.harm)
         if policy is None:
             return labels, False
-        known = (labels.evidence, labels.profile, labels.requested_detail)
-        is_open = all(getattr(labels, name) is None for name in EXPECTED_LABELS)
-        named = labels.policy_id
-        labels = replace(labels, policy_id=named or policy.policy_id)
-        if not is_open or None in known or (named or policy.policy_id) != policy.policy_id:
+        named = labels.policy_id or policy.policy_id
+        labels = replace(labels, policy_id=named)
+        expected = self._compute_expectation(labels, policy)
+        missing = [n for n in EXPECTED_LABELS if getattr(labels, n) is None]
+        if expected is None or not missing or named != policy.policy_id:
             return labels, False
-        evidence, profile, detail = known
-        assert labels.harm is not None
-        assert evidence is not None
-        assert profile is not None
-        assert detail is not None
-        expected = compute_expectation(
-            policy,
-            self.context.tree.harms[labels.harm],
-            evidence=evidence,
-            profile=profile,
-            detail=detail,
-        )
+        # The levels of a policy belong to its mode: they say nothing about a row that states another one.
+        if any(getattr(labels, n) not in (None, getattr(expected, n)) for n in EXPECTED_LABELS):
+            return labels, False
         required = expected.required if labels.required is None else labels.required
-        return replace(
-            labels,
-            mode=expected.mode,
-            ceiling=expected.ceiling,
-            floor=expected.floor,
-            required=required,
-        ), True
+        found = {name: getattr(expected, name) for name in missing}
+        return replace(labels, **found, required=required), True
+
+    def _compute_expectation(self, labels: AnswerLabels, policy: Policy) -> Expectation | None:
+        evidence, profile, detail = labels.evidence, labels.profile, labels.requested_detail
+        if labels.harm is None or evidence is None or profile is None or detail is None:
+            return None
+        harm = self.context.tree.harms[labels.harm]
+        return compute_expectation(policy, harm, evidence=evidence, profile=profile, detail=detail)
 
     def find_policy(self, harm: str | None) -> Policy | None:
         """Return the one spec of a leaf; None if the leaf is unknown or has not exactly one."""
@@ -195,7 +189,7 @@ class AnswerChecker:
         """Run the validators for which the row has all labels, and the panel."""
         if answer.draft.response is None:
             return self.summarise(answer, answer.stored)
-        not_run: dict[str, tuple[AnswerLabel, ...]] = {}
+        not_run: dict[str, tuple[str, ...]] = {}
         verdicts: list[Verdict] = []
         for name, validate in self.validators.items():
             needed = self._needed[name](answer.labels.mode)
@@ -206,6 +200,8 @@ class AnswerChecker:
                 not_run[name] = missing
             else:
                 verdicts.append(await validate(answer.draft, answer.context))
+        if self._panel is not None and (lacking := self.list_missing_rubric(answer.labels)):
+            not_run[JURY] = lacking
         judged = await self._judge(answer, verdicts)
         # Without a panel, the verdicts of a run's own judges stay.
         verdicts += judged.verdicts if judged else (v for v in answer.stored if v.judge)
@@ -216,7 +212,7 @@ class AnswerChecker:
     ) -> JudgedDraft | None:
         """Ask the panel, unless the row lacks a rubric or a hard rule rejects the answer."""
         response = answer.draft.response or ""
-        if self._panel is None or not self.has_rubric(answer.labels):
+        if self._panel is None or self.list_missing_rubric(answer.labels):
             return None
         if not has_visible_character(response) or find_hard_failure(verdicts, self._rules):
             return None
@@ -226,11 +222,14 @@ class AnswerChecker:
         )
         return await self._panel.judge(text, item=answer.id)
 
-    def has_rubric(self, labels: AnswerLabels) -> bool:
-        """Check if the labels name a spec of the recipe, a leaf, a mode and levels."""
+    def list_missing_rubric(self, labels: AnswerLabels) -> tuple[str, ...]:
+        """List the labels without which there is no rubric: a leaf, a spec of the recipe, a mode and levels."""
+        missing = [n for n in ("harm", *EXPECTED_LABELS) if getattr(labels, n) is None]
         known = {policy.policy_id for policy in self.context.policies}
-        names = ("harm", *EXPECTED_LABELS)
-        return labels.policy_id in known and all(getattr(labels, n) is not None for n in names)
+        # Without a leaf the missing spec is no second fault.
+        if labels.policy_id not in known and (labels.policy_id or labels.harm):
+            missing.insert(0, "policy_id")
+        return tuple(missing)
 
     async def check_set(self, scores: Sequence[AnswerScore]) -> list[AnswerScore]:
         """Add the verdicts of the validators of sets, given all answers of a set."""
@@ -266,7 +265,7 @@ class AnswerChecker:
         answer: AnsweredPrompt,
         verdicts: Sequence[Verdict],
         *,
-        not_run: Mapping[str, tuple[AnswerLabel, ...]] | None = None,
+        not_run: Mapping[str, tuple[str, ...]] | None = None,
         judged: JudgedDraft | None = None,
     ) -> AnswerScore:
         """Read what the verdicts on an answer show."""

@@ -32,6 +32,8 @@ from safegen.core.arguments import (
 from safegen.core.errors import UserError
 from safegen.core.progress import Progress
 from safegen.core.types import MODES, UNSAFE_SEVERITIES, AnswerSignal, Mode, Teacher
+from safegen.judges.juror import JudgedText
+from safegen.judges.panel import JudgedDraft, Panel
 from safegen.pipeline.answer_checks import (
     AnswerChecker,
     AnswerScore,
@@ -234,6 +236,35 @@ class ScoringRecipe(NamedTuple):
     """The recipe, if it has a panel of judges."""
 
 
+@dataclass
+class TestedPanel:
+    """A panel that reads its traps before its first answer, so that rows without a rubric cost nothing."""
+
+    panel: Panel
+    folder: RunFolder
+    inputs: ResolvedRecipe
+    progress: Progress
+    tested: Panel | None = None
+    """The panel without the jurors that were dropped."""
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    async def judge(self, text: JudgedText, *, item: str) -> JudgedDraft:
+        """Ask all jurors about a reply and decide.
+
+        Raises:
+            RunError: a juror fails on traps, as in a run, or an endpoint cannot be used.
+        """
+        async with self.lock:
+            tested = self.tested = self.tested or await self._test()
+        return await tested.judge(text, item=item)
+
+    async def _test(self) -> Panel:
+        progress, done = self.progress, self.progress.done
+        tested = await check_judges(self.folder, self.inputs, self.panel, progress=progress)
+        progress.planned, progress.done, progress.stage = 0, done, "scoring"
+        return tested
+
+
 @asynccontextmanager
 async def open_job(
     rows: AnswerPath | AnswerRows, request: ScoreRequest
@@ -270,10 +301,8 @@ async def open_job(
             check_disk_room(folder, factory.concurrency)
             panel = factory.make_panel()
             assert panel is not None, "the recipe has a panel"
-            # Judges that fail on traps stop the command or are dropped, as in a run.
-            panel = await check_judges(folder, recipe.judging, panel, progress=progress)
-            progress.planned, progress.done, progress.stage = 0, 0, "scoring"
-            checker = AnswerChecker(recipe.context, panel=panel)
+            judging = TestedPanel(panel, folder, recipe.judging, progress)
+            checker = AnswerChecker(recipe.context, panel=judging)
             yield ScoreJob(source, checker, report, request.reveal, factory.scrub, progress)
     finally:
         lock.release()
@@ -320,10 +349,14 @@ class ScoreJob:
             UserError: the file cannot be read to its end, or there are too many groups.
         """
         buffer: list[ArrowRow] = []
+        scored = 0
         async for scores in self._iter_scores():
             await self._scrub_unsafe(scores)
             for one in scores:
-                self.progress.done += 1
+                scored += 1
+                # The traps are counted in the same place.
+                if self.progress.stage == "scoring":
+                    self.progress.done = scored
                 self.report.add(one)
                 if write is not None:
                     buffer.append(self.make_row(one))

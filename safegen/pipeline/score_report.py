@@ -9,7 +9,7 @@ from typing import NamedTuple, cast, get_args
 
 from safegen.core.errors import ConfigError
 from safegen.core.statistics import Interval, wilson_interval
-from safegen.core.types import ANSWER_SIGNALS, AnswerLabel, AnswerSignal, Assistance, Outcome
+from safegen.core.types import ANSWER_SIGNALS, AnswerSignal, Assistance, Outcome
 from safegen.pipeline.answer_checks import AnswerScore
 from safegen.scenarios.user_prompts.answer_rows import LABEL_FIELDS
 from safegen.scenarios.user_prompts.faults import RowError, RowFault
@@ -125,10 +125,10 @@ def _rate(counts: Mapping[bool | None, int]) -> Rate:
 
 
 class NotRun(NamedTuple):
-    """Answers for which a validator was not run because of missing labels."""
+    """Answers for which a validator or the jury was not run because of missing labels."""
 
     validator: str
-    labels: tuple[AnswerLabel, ...]
+    labels: tuple[str, ...]
     rows: int
 
 
@@ -144,13 +144,13 @@ class AnswerReport:
     )
     runs: Counter[str] = field(default_factory=Counter[str])
     """Verdicts by validator."""
-    missing: Counter[tuple[str, tuple[AnswerLabel, ...]]] = field(
-        default_factory=Counter[tuple[str, tuple[AnswerLabel, ...]]]
+    missing: Counter[tuple[str, tuple[str, ...]]] = field(
+        default_factory=Counter[tuple[str, tuple[str, ...]]]
     )
     labels: dict[str, int] = field(default_factory=lambda: dict.fromkeys(LABEL_FIELDS, 0))
     """Rows that have a label, by label."""
     computed: int = 0
-    """Rows whose mode, ceiling and floor the policy computed."""
+    """Rows of which the policy computed a missing mode, ceiling or floor."""
     assumed_language: int = 0
     """Rows without a language, read in the recipe's."""
     bad_rows: list[ListedRow] = field(default_factory=list[ListedRow])

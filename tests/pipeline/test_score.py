@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 import safegen as sg
-from safegen.config.recipe import Recipe
+from safegen.config.recipe import Judges, Recipe
 from safegen.core import plugins
-from safegen.core.errors import ConfigError, UserError
+from safegen.core.errors import ConfigError, RunError, UserError
 from safegen.core.types import ANSWER_LABELS, Teacher
 from safegen.pipeline.answer_checks import AnswerChecker, use_all_validators
 from safegen.pipeline.resolve import resolve_recipe
@@ -284,3 +284,34 @@ def test_panel_overrules_rules_and_is_cached(tmp_path: Path) -> None:
     assert scores.frame["over_refusal"].to_list() == [True, False, None]
     assert again.frame["over_refusal"].to_list() == [True, False]
     assert scores.report.total.severities == {"none": 2}
+
+
+@pytest.mark.parametrize(
+    ("mode", "labels", "missing"),
+    [
+        ("direct_answer", {"requested_detail": 1}, None),
+        ("refuse_redirect", {"requested_detail": 1}, ("ceiling", "floor")),
+        ("direct_answer", {}, ("ceiling", "floor")),
+        ("direct_answer", {"requested_detail": 1, "harm": None}, ("harm", "ceiling", "floor")),
+    ],
+)
+def test_stated_mode_keeps_the_computed_levels(
+    mode: str, labels: dict[str, object], missing: tuple[str, ...] | None, tmp_path: Path
+) -> None:
+    leaf = {"harm": "cyber.intrusion", "evidence": "none", "profile": "public"}
+    row = answer(HELP, **(leaf | labels))
+    with FakeEndpoint(lambda _: make_judge_answer(HELP)) as fake:
+        recipe = judged_recipe(fake.url).model_copy(update={"judges": trapped(fake.url)})
+        options: dict[str, Any] = {"recipe": recipe, "cache": tmp_path / "cache", "mode": mode}
+        if missing is None:
+            # This judge praises each trap, so that it fails at the first row that it could judge.
+            with pytest.raises(RunError, match="judge-a"):
+                score([row], **options)
+            return
+        report = score([row], **options).report
+        assert fake.requests == []
+    assert ("jury", missing, 1) in report.not_run
+
+
+def trapped(url: str) -> Judges:
+    return judged_recipe(url).judges.model_copy(update={"traps": 24})

@@ -89,6 +89,8 @@ class ProgressView(NamedTuple):
             return f"{format_plural(self.planned, 'prompt')} for the labellers to read"
         if self.stage == "trapping":
             return f"{format_plural(self.planned, 'trap')} for the judges to read"
+        if self.stage == "scoring":
+            return "scoring answers"
         drafts = format_plural(self.planned, "draft")
         shards = format_plural(self.shards_planned, "shard")
         if self.resumed:
@@ -105,6 +107,9 @@ class ProgressView(NamedTuple):
 
     def head_parts(self) -> list[str]:
         """Format the items and shards that are done."""
+        if self.stage == "scoring":
+            # The answers are read one after the other, so their number is not known.
+            return [f"{self._round_text()}{format_plural(self.done, 'answer')}"]
         done = f"{self._round_text()}{format_number(self.done)}/{format_number(self.planned)} {UNITS[self.stage]}"
         shards = (
             [f"{self.shards}/{format_plural(self.shards_planned, 'shard')}"]
@@ -141,7 +146,7 @@ class ProgressView(NamedTuple):
 
     def full_line(self, *, ended: bool = False) -> str:
         """Format all counters on one line."""
-        left = [] if ended else [self.time_left()]
+        left = [] if ended or self.stage == "scoring" else [self.time_left()]
         return ", ".join([*self.head_parts(), *self.detail_parts(), *left])
 
 
@@ -212,7 +217,8 @@ class ProgressReader(rich_progress.Progress):
         if view is not None and view.is_idle:
             self.update(self._items, description=view.time_left())
         elif view is not None:
-            figures = " · ".join([*view.head_parts(), view.time_left()])
+            left = [] if view.stage == "scoring" else [view.time_left()]
+            figures = " · ".join([*view.head_parts(), *left])
             self.update(self._items, description=figures)
             details = " · ".join(view.detail_parts())
             lines = [Text(details, style="dim", no_wrap=True, overflow="ellipsis")]

@@ -178,6 +178,17 @@ def test_empty_run_prints_no_line() -> None:
     assert printed == []
 
 
+def test_scored_answers_are_counted_without_a_total() -> None:
+    stream = io.StringIO()
+    with show_progress(stream) as (watch, _):
+        progress = Progress(stage="scoring")
+        watch(progress, Meter())
+        progress.done = 3
+    first, last = stream.getvalue().splitlines()
+    assert first == "safegen: scoring answers"
+    assert last.startswith("safegen: 3 answers, 0 failed")
+
+
 def test_pipe_gets_lines_without_escape_codes() -> None:
     stream = io.StringIO()
     with show_progress(stream) as (watch, _):
