@@ -88,7 +88,7 @@ class ProgressView(NamedTuple):
         if self.stage == "labelling":
             return f"{format_plural(self.planned, 'prompt')} for the labellers to read"
         if self.stage == "trapping":
-            return f"{format_plural(self.planned, 'trap')} for the judges to read"
+            return f"{format_plural(self.planned, 'probe')} for the judges to read"
         if self.stage == "scoring":
             return "scoring answers"
         drafts = format_plural(self.planned, "draft")
