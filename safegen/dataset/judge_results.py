@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from safegen.core.plural import format_plural
+from safegen.dataset.jury_stats import JuryStats
 from safegen.store.json_files import read_json
+from safegen.store.quarantine import count_waiting
 from safegen.store.run_folder import RunFolder
 
 MIN_CALIBRATED = 30
@@ -22,11 +24,20 @@ class JudgeResults:
 
     check: ResultsJson | None = None
     calibration: ResultsJson | None = None
+    waiting: int = 0
+    """Drafts in the quarantine, which wait for a person; the manifest does not have their number."""
 
     def to_json(self) -> dict[str, object]:
         """Convert the parts that exist to keys of the manifest."""
         parts = {"judge_check": self.check, "calibration": self.calibration}
         return {key: part for key, part in parts.items() if part is not None}
+
+    @property
+    def dropped(self) -> dict[str, list[str]]:
+        """The biases of the jurors that were dropped, by name."""
+        if self.check is None or not self.check["traps"]:
+            return {}
+        return {j["judge"]: list(j["biases"]) for j in self.check["jurors"] if j["dropped"]}
 
     @property
     def trap_table(self) -> list[Sequence[object]]:
@@ -104,7 +115,20 @@ def read_judge_results(run: RunFolder) -> JudgeResults:
         for entry in (calibration or {"judges": []})["judges"]
         if _key(entry) in keys
     ]
-    return JudgeResults(check, {"judges": entries} if entries else None)
+    return JudgeResults(check, {"judges": entries} if entries else None, count_waiting(run))
+
+
+def jury_to_json(run: RunFolder, jury: JuryStats) -> dict[str, object] | None:
+    """Convert the counts of a panel, its dropped jurors and its waiting drafts to JSON; None without one.
+
+    Raises:
+        StoreDamaged: a file cannot be read.
+    """
+    if not jury.drafts:
+        return None
+    results = read_judge_results(run)
+    dropped = [{"judge": name, "biases": biases} for name, biases in results.dropped.items()]
+    return {**jury.to_json(), "dropped": dropped, "quarantine": results.waiting}
 
 
 def _key(entry: ResultsJson) -> tuple[object, ...]:

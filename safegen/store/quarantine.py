@@ -8,6 +8,7 @@ shard that runs again keeps it.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -100,6 +101,21 @@ class Quarantine:
             return record_from_row(json.loads(text))
         except (ValueError, TypeError, KeyError) as e:
             raise StoreDamaged(f"`{path}` holds no record of this version of safegen") from e
+
+
+def describe_missing_key(key_env: str) -> str | None:
+    """Describe the loss of disputed drafts if the variable of the key is not set; None if it is."""
+    if os.environ.get(key_env):
+        return None
+    return (
+        f"`{key_env}` is not set, so drafts about whose harm the judges disagree are deleted; set it to the"
+        f" key of `judges.quarantine`: `export {key_env}=…`"
+    )
+
+
+def count_waiting(folder: RunFolder) -> int:
+    """Count the drafts that wait for a person; no key is needed."""
+    return len(_list_files(folder))
 
 
 def delete_expired(folder: RunFolder, *, now: float) -> int:

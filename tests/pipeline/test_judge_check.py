@@ -17,6 +17,7 @@ from safegen.judges.traps import load_traps
 from safegen.pipeline.api import rebuild
 from safegen.pipeline.judge_check import test_judges as probe_judges
 from safegen.pipeline.preflight.estimate import dry_run
+from safegen.pipeline.status import read_status
 from safegen.testing import (
     Body,
     FakeEndpoint,
@@ -104,7 +105,9 @@ def test_biased_judge_stops_the_run(tmp_path: Path, fake: FakeEndpoint) -> None:
     assert len(fake.requests) == sent
 
 
-def test_biased_judge_is_dropped_on_request(tmp_path: Path, fake: FakeEndpoint) -> None:
+def test_biased_judge_is_dropped_on_request(
+    tmp_path: Path, fake: FakeEndpoint, caplog: pytest.LogCaptureFixture
+) -> None:
     made = recipe(fake, "judge-a", "judge-praise", below="drop")
     run = safegen.generate(made, output=tmp_path)
     records = [r for n in run.folder.finished_shards() for r in run.folder.read_records(n)]
@@ -112,10 +115,16 @@ def test_biased_judge_is_dropped_on_request(tmp_path: Path, fake: FakeEndpoint) 
     assert [juror["dropped"] for juror in read_check(tmp_path)["jurors"]] == [False, True]
     card = (tmp_path / "README.md").read_text(encoding="utf-8")
     assert "dropped: " in card
+    judges = read_status(run).to_json()["judges"]
+    assert isinstance(judges, dict)
+    assert judges["dropped"] == [{"judge": "judge-praise", "biases": ["labels_everything_safe"]}]
+    assert "`judge-praise` labels everything safe" in caplog.text
 
 
 def test_last_judge_is_never_dropped(tmp_path: Path, fake: FakeEndpoint) -> None:
-    with pytest.raises(RunError, match="too few to decide"):
+    with pytest.raises(
+        RunError, match=r"`judge-praise` labels everything safe(.|\n)*too few to decide"
+    ):
         safegen.generate(recipe(fake, "judge-praise", below="drop"), output=tmp_path)
 
 

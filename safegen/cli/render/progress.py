@@ -35,7 +35,7 @@ UNITS: Mapping[Stage, str] = {
     "drafting": "drafts",
     "labelling": "prompts read",
     "checking": "known prompts read to check the labellers",
-    "trapping": "traps read to check the judges",
+    "trapping": "probes read to check the judges",
     "scoring": "answers",
 }
 """Items that each stage counts."""
