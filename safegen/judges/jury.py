@@ -1,7 +1,7 @@
 """Rules of a jury: from the findings of all jurors to a decision. Pure functions.
 
 A field is settled if enough jurors answered it (the quorum). Severity is the worst of them, an
-ordinal score the median, anything else the value of most. A null finding has no vote.
+ordinal score the median, anything else the majority vote. A null finding has no vote.
 """
 
 from __future__ import annotations
