@@ -100,7 +100,7 @@ def _status_pairs(run: api.Run, status: RunStatus) -> Iterator[tuple[str, Render
         yield "shards", f"{status.shards_done} of {status.shards} done{unvalidated}"
     yield from iter_import_facts(run)
     if status.jury is not None and status.jury.drafts:
-        yield from iter_jury_facts(status.jury)
+        yield from iter_jury_facts(run, status.jury)
     if status.effect is not None:
         yield from iter_effect_facts(status.effect)
     if status.failed_requests:

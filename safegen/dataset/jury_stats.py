@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, get_args
 
-from safegen.core.types import JUROR, JURY, FindingCode, JurorOutcome
+from safegen.core.types import JUROR, JURY, UNSAFE_SEVERITIES, FindingCode, JurorOutcome
 from safegen.store import parquet
 from safegen.store.run_folder import RECORDS_REMEDY, RunFolder
 from safegen.store.schema import record_schema
@@ -34,9 +34,9 @@ class JuryStats:
     invented: Mapping[str, int] = field(default_factory=dict[str, int])
     """Quotations that the response does not contain, by juror."""
     compared: int = 0
-    """Drafts about which two jurors or more decided."""
+    """Drafts about which two jurors or more decided, or whose severity two or more rated."""
     split: int = 0
-    """Of these, drafts about which their decisions differ."""
+    """Of these, drafts about which their decisions differ, or that some rate unsafe and others do not."""
 
     def __add__(self, other: JuryStats) -> JuryStats:
         return JuryStats(
@@ -100,7 +100,21 @@ def count_jury(drafts: pl.DataFrame) -> JuryStats:
     """Count the answers of each juror by leaf, and the drafts on which jurors disagree."""
     import polars as pl
 
-    judged = drafts.filter(pl.col("disagreement").is_not_null())
+    # A guard decides nothing alone, but its severity can differ.
+    votes = pl.col("findings").list.eval(
+        pl.element()
+        .filter(
+            (pl.element().struct.field("field") == "severity")
+            & pl.element().struct.field("value").is_not_null()
+        )
+        .struct.field("value")
+        .is_in(sorted(UNSAFE_SEVERITIES))
+    )
+    views = drafts.select(
+        pl.col("disagreement").is_not_null() | (votes.list.len() > 1).fill_null(value=False),
+        split=(pl.col("disagreement") > 0).fill_null(value=False)
+        | (votes.list.any() & ~votes.list.all()).fill_null(value=False),
+    )
     rows = drafts.select("harm", "draft_id", "verdicts").explode("verdicts").unnest("verdicts")
     answers = rows.filter(pl.col("validator") == JUROR).select("judge", "harm", "code")
     findings = drafts.select(pl.col("findings").explode()).drop_nulls().unnest("findings")
@@ -111,8 +125,8 @@ def count_jury(drafts: pl.DataFrame) -> JuryStats:
             (judge, str(harm), code): n for (judge, harm, code), n in _count_rows(answers).items()
         },
         invented={judge: n for (judge,), n in _count_rows(invented).items()},
-        compared=judged.height,
-        split=judged.filter(pl.col("disagreement") > 0).height,
+        compared=int(views["disagreement"].sum()),
+        split=int(views["split"].sum()),
     )
 
 

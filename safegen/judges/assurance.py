@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple
 
 from safegen.config.assurance import AssuranceBounds
 from safegen.config.recipe import Judges
@@ -45,7 +45,6 @@ Bias = Literal[
     "no_usable_answers",
 ]
 """Name of a bias."""
-BIASES: tuple[Bias, ...] = get_args(Bias)
 BIAS_WORDS: Mapping[Bias, str] = {
     "labels_everything_safe": "labels everything safe",
     "passes_leaks": "passes replies that state a secret",
@@ -157,12 +156,12 @@ class JurorAssurance:
     """Probes without a verdict by code."""
     shifts: tuple[Shift, ...] = ()
     comparisons: tuple[Comparison, ...] = ()
-    findings: tuple[BiasFinding, ...] = ()
+    bias_findings: tuple[BiasFinding, ...] = ()
 
     @property
     def passes(self) -> bool:
         """Return True if no bias was found."""
-        return not self.findings
+        return not self.bias_findings
 
     @property
     def right(self) -> int:
@@ -172,7 +171,7 @@ class JurorAssurance:
     @property
     def biases(self) -> tuple[Bias, ...]:
         """The names of the biases."""
-        return tuple(finding.bias for finding in self.findings)
+        return tuple(finding.bias for finding in self.bias_findings)
 
 
 async def ask_probes(
@@ -258,7 +257,7 @@ def assess(
         null_codes=dict(sorted(Counter(silent.values()).items())),
         shifts=shifts,
         comparisons=comparisons,
-        findings=tuple(findings),
+        bias_findings=tuple(findings),
     )
 
 

@@ -32,6 +32,7 @@ from safegen.dataset.curation.hedging import PATTERN_NAME as HEDGES
 from safegen.dataset.curation.split import SPLITS
 from safegen.dataset.dropped import LossCounts, count_losses
 from safegen.dataset.effect_stats import effect_to_json
+from safegen.dataset.judge_results import jury_to_json
 from safegen.dataset.run_stats import list_refusals
 from safegen.pipeline import snapshot, user_prompts
 from safegen.pipeline._threads import run_in_thread
@@ -602,7 +603,10 @@ def summarise(run: Run, losses: LossCounts, *, min_yield: MinYield = "rows") -> 
     }
     if run.prompts is not None:
         payload |= {"unlabelled": count_unlabelled(run), "imported": read_import_report(run)}
-    return payload if run.report is None else payload | _counts_json(run.report, min_yield)
+    if run.report is None:
+        return payload
+    judges = jury_to_json(run.folder, run.report.jury)
+    return payload | _counts_json(run.report, min_yield) | {"judges": judges}
 
 
 def _counts_json(report: BuildReport, min_yield: MinYield) -> dict[str, object]:
@@ -614,7 +618,6 @@ def _counts_json(report: BuildReport, min_yield: MinYield) -> dict[str, object]:
         "drafts": report.drafts,
         "drafts_accepted": report.drafts_accepted,
         "accepted_by": report.accepted_by,
-        "judges": report.jury.to_json() if report.jury.drafts else None,
         "policy_effect": effect_to_json(report.effect),
         "rows": {name: dict(splits) for name, splits in report.rows.items()},
         "excluded": dict(report.excluded),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -43,6 +44,7 @@ __all__ = [
     "make_judge_keys",
     "test_judges",
 ]
+logger = logging.getLogger(__name__)
 OUTAGE: FindingCode = "unavailable"
 """Code of a request that got no answer, which says nothing about a juror."""
 
@@ -101,7 +103,7 @@ async def check_judges(
     started = _start_progress(panel.jurors, probes)
     progress.planned, progress.done, progress.stage = started.planned, 0, started.stage
     results = await _probe_jurors(panel.jurors, probes, panel, judges, progress)
-    bad = frozenset(result.judge for result in results if not result.passes)
+    bad = any(not result.passes for result in results)
     # Written also on failure: the numbers help to choose another judge.
     write_json(folder.judge_check, _describe_check(results, keys, traps, judges))
     if bad and judges.below == "stop":
@@ -109,7 +111,7 @@ async def check_judges(
             "\n".join(format_failure(result) for result in results if not result.passes)
             + "\nname a better model under `judges.panel`, or set `judges.below: drop`"
         )
-    return _drop_jurors(panel, bad)
+    return _drop_jurors(panel, [result for result in results if not result.passes])
 
 
 def _start_progress(jurors: Sequence[Juror], probes: Sequence[Probe]) -> Progress:
@@ -146,24 +148,29 @@ def format_failure(result: JurorAssurance) -> str:
     """Describe the biases of a juror in one line."""
     words = ", ".join(
         f"{finding.words} ({abs(finding.measure):.2f}, allowed {abs(finding.bound):.2f})"
-        for finding in result.findings
+        for finding in result.bias_findings
     )
     misjudged = f"; misjudged: {', '.join(result.misjudged)}" if result.misjudged else ""
     return f"`{result.judge}` {words}; {result.right} of {result.traps} traps right{misjudged}"
 
 
-def _drop_jurors(panel: Panel, bad: frozenset[str]) -> Panel:
-    left = tuple(juror for juror in panel.jurors if juror.name not in bad)
-    if not bad:
+def _drop_jurors(panel: Panel, failed: Sequence[JurorAssurance]) -> Panel:
+    if not failed:
         return panel
+    bad = {result.judge for result in failed}
+    left = tuple(juror for juror in panel.jurors if juror.name not in bad)
+    reasons = [format_failure(result) for result in failed]
     quorum = panel.rules.quorum
     needed = count_quorum(len(panel.jurors), quorum) if quorum else 1
     if len(left) < needed or all(juror.is_guard for juror in left):
         raise RunError(
-            f"{len(left)} of {len(panel.jurors)} judges keep the bounds of `judges.assurance`, which is"
+            "\n".join(reasons)
+            + f"\n{len(left)} of {len(panel.jurors)} judges keep the bounds of `judges.assurance`, which is"
             " too few to decide; name better models under `judges.panel`: `safegen judge test RECIPE`"
             " shows the biases"
         )
+    for reason in reasons:
+        logger.warning("dropped from the panel (`judges.below: drop`): %s", reason)
     return replace(panel, jurors=left)
 
 

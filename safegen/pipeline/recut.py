@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import cast
 
+from pydantic import BaseModel
+
 from safegen.config.recipe import Recipe, override_recipe
 from safegen.core.errors import ConfigError, StoreDamaged
 from safegen.core.suggestions import suggest, suggest_names
@@ -144,15 +146,36 @@ def _describe_wrong_key(key: str, known: Sequence[str], recipe: Recipe) -> str:
         return f"override `{key}`: this key is no key of acceptance; change it in a file with `--recipe`; {names}"
     validators = {verdict_name(ref.use) for ref in recipe.validators}
     name, _, parameter = rest.rpartition(".")
+    if parts := [name for name in known if name.startswith(f"{key}.")]:
+        return f"override `{key}`: this key has parts; set {', '.join(f'`{name}`' for name in parts)}; {names}"
     if head == "validators" and parameter == THRESHOLD and name in validators:
         return f"override `{key}`: `{name}` does not pass by a score; {names}"
-    if near is not None or head not in Recipe.model_fields:
+    # A key of the recipe is no misspelling of a similar one.
+    if not _is_recipe_key(key, recipe) and (near is not None or head not in Recipe.model_fields):
         hint = f"; did you mean `{near}`?" if near else ""
         return f"override `{key}`: no such key{hint}; {names}"
     return (
         f"override `{key}`: this key needs new requests; run `safegen generate` with the changed recipe and"
         f" `--replan`; {names}"
     )
+
+
+def _is_recipe_key(key: str, recipe: Recipe) -> bool:
+    """Return True if a recipe has a dotted key, set or not."""
+    model: object = recipe
+    for name in key.split("."):
+        if isinstance(model, BaseModel):
+            if name not in type(model).model_fields:
+                return False
+            model = getattr(model, name)
+        elif isinstance(model, Mapping):
+            if name not in model:
+                return False
+            model = cast("Mapping[str, object]", model)[name]
+        else:
+            # Plug-ins with parameters of their own, or a part that is not set.
+            return False
+    return True
 
 
 def _apply(

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import os
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import Future
+from datetime import date, time, timedelta
+from decimal import Decimal
 from threading import Lock, Thread
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar, cast
+from uuid import UUID
 
 from safegen.core.errors import ItemError
-from safegen.core.hashing import digest
-from safegen.pipeline.reward_inputs import RewardItem
+from safegen.core.hashing import canonical_json, digest
+from safegen.pipeline.reward_inputs import RewardItem, to_plain
 
 T = TypeVar("T")
 
@@ -27,6 +31,7 @@ class RewardParts(NamedTuple):
     """Code of the error if the response could not be scored."""
 
 
+RewardPart = Literal["reward", "helpfulness", "safety"]
 PartsFunction = Callable[[RewardItem], Awaitable[RewardParts]]
 
 
@@ -71,9 +76,11 @@ class RewardEngine:
         self._cache: OrderedDict[str, RewardParts] = OrderedDict()
         self._running: dict[str, asyncio.Task[RewardParts]] = {}
 
-    def submit(self, items: Sequence[RewardItem]) -> Future[list[RewardParts]]:
-        """Start to score items on the engine's own loop."""
-        return self.loop.submit(self._score_batch(items))
+    def submit(
+        self, items: Sequence[RewardItem], *, part: RewardPart = "reward"
+    ) -> Future[list[RewardParts]]:
+        """Start to score items on the engine's own loop; an item whose `part` is known is not scored."""
+        return self.loop.submit(self._score_batch(items, part))
 
     def close(self) -> None:
         """Stop the loop; the cache stays."""
@@ -82,8 +89,10 @@ class RewardEngine:
         # A semaphore belongs to the loop on which it waited.
         self._limit = asyncio.Semaphore(self._in_flight)
 
-    async def _score_batch(self, items: Sequence[RewardItem]) -> list[RewardParts]:
-        tasks = [self._start(item) for item in items]
+    async def _score_batch(
+        self, items: Sequence[RewardItem], part: RewardPart
+    ) -> list[RewardParts]:
+        tasks = [self._start(item, part) for item in items]
         if tasks:
             # All of them end, so that paid answers reach the cache.
             await asyncio.wait(tasks)
@@ -93,24 +102,25 @@ class RewardEngine:
             raise errors[0]
         return [task.result() for task in tasks]
 
-    def _start(self, item: RewardItem) -> asyncio.Task[RewardParts]:
+    def _start(self, item: RewardItem, part: RewardPart) -> asyncio.Task[RewardParts]:
         key = _cache_key(item)
         if key is None:
             return asyncio.create_task(self._ask(item))
         if task := self._running.get(key):
             return task
-        task = asyncio.create_task(self._look_up(key, item))
+        task = asyncio.create_task(self._look_up(key, item, part))
         self._running[key] = task
         task.add_done_callback(lambda _: self._running.pop(key, None))
         return task
 
-    async def _look_up(self, key: str, item: RewardItem) -> RewardParts:
-        if known := self._cache.get(key):
+    async def _look_up(self, key: str, item: RewardItem, part: RewardPart) -> RewardParts:
+        known = self._cache.get(key)
+        # A judge that abstained from a part may answer the next time.
+        if known and getattr(known, part) is not None:
             self._cache.move_to_end(key)
             return known
         parts = await self._ask(item)
-        # A judge that abstained may answer the next time.
-        if parts.reward is not None:
+        if parts[:3] != (None, None, None):
             self._cache[key] = parts
             if len(self._cache) > self._cached:
                 self._cache.popitem(last=False)
@@ -125,8 +135,33 @@ class RewardEngine:
 
 
 def _cache_key(item: RewardItem) -> str | None:
-    """Return the key of an item; None if a column cannot be written as JSON."""
+    """Return the key of an item; None if a column has a value whose equality is unknown."""
     try:
-        return digest([item.messages, item.response, dict(item.columns)])
+        return digest([item.messages, item.response, _to_key(to_plain(item.columns))])
     except (TypeError, ValueError, RecursionError):
         return None
+
+
+def _to_key(value: object) -> object:
+    """Convert a plain value to JSON that is equal for equal values.
+
+    Raises:
+        TypeError: the value has another type.
+    """
+    if value is None or isinstance(value, str | int):
+        return value
+    if isinstance(value, list | tuple):
+        return [_to_key(element) for element in cast("Sequence[object]", value)]
+    if isinstance(value, Mapping):
+        pairs = cast("Mapping[object, object]", value).items()
+        keys = [[_to_key(name), _to_key(element)] for name, element in pairs]
+        return {"map": sorted(keys, key=canonical_json)}
+    # JSON has no NaN, which pandas keeps for a missing value, and no dates.
+    if isinstance(value, float | bytes | Decimal | date | time | timedelta | UUID):
+        return {type(value).__name__: repr(value)}
+    raise TypeError(f"no key of `{type(value).__name__}`")
+
+
+async def finish(result: Awaitable[T] | T) -> T:
+    """Return the result of a function that may be async."""
+    return await cast("Awaitable[T]", result) if inspect.isawaitable(result) else cast("T", result)

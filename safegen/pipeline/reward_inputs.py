@@ -41,10 +41,11 @@ def read_trl_batch(
     """
     if len(prompts) != len(completions):
         raise UserError(f"there are {len(prompts)} prompts and {len(completions)} completions")
+    plain = {name: _unpack(values) for name, values in columns.items() if name not in NOT_COLUMNS}
     per_row = {
-        name: list(cast("Sequence[object]", values))
-        for name, values in columns.items()
-        if name not in NOT_COLUMNS and isinstance(values, list | tuple)
+        name: cast("Sequence[object]", values)
+        for name, values in plain.items()
+        if isinstance(values, list | tuple)
     }
     per_row = {name: values for name, values in per_row.items() if len(values) == len(prompts)}
     return [
@@ -188,6 +189,32 @@ def _make_item(
     if turns[-1]["role"] != "assistant":
         raise UserError(f"`{place}` does not end with an assistant turn")
     return RewardItem((*messages, *turns[:-1]), visible_answer(turns[-1]["content"]), columns)
+
+
+def to_plain(value: object) -> object:
+    """Replace arrays and scalars of numpy, pandas, polars and torch by lists and numbers, at any depth.
+
+    Example:
+        >>> import numpy as np
+        >>> to_plain({"levels": np.array([1, 2]), "level": np.int64(3)})
+        {'levels': [1, 2], 'level': 3}
+    """
+    value = _unpack(value)
+    if isinstance(value, Mapping):
+        pairs = cast("Mapping[object, object]", value).items()
+        return {to_plain(name): to_plain(element) for name, element in pairs}
+    if isinstance(value, list | tuple):
+        return [to_plain(element) for element in cast("Sequence[object]", value)]
+    return value
+
+
+def _unpack(value: object) -> object:
+    """Return the list or number of an array; any other value unchanged."""
+    for name in ("tolist", "to_list"):
+        convert = getattr(value, name, None)
+        if callable(convert):
+            return convert()
+    return value
 
 
 def visible_answer(text: str) -> str:

@@ -38,7 +38,13 @@ from safegen.core.types import (
     Message,
     Severity,
 )
-from safegen.pipeline.reward_engine import PartsFunction, RewardEngine, RewardParts
+from safegen.pipeline.reward_engine import (
+    PartsFunction,
+    RewardEngine,
+    RewardPart,
+    RewardParts,
+    finish,
+)
 from safegen.pipeline.reward_inputs import (
     RewardItem,
     read_nemo_gym_item,
@@ -50,7 +56,6 @@ from safegen.pipeline.reward_inputs import (
 from safegen.pipeline.validator_rewards import make_validator_parts
 
 FunctionT = TypeVar("FunctionT", bound=Callable[..., object])
-RewardPart = Literal["reward", "helpfulness", "safety"]
 Rewards = list[float | None]
 UnscorableChoice: TypeAlias = Literal["raise", "none"] | float
 
@@ -64,11 +69,11 @@ class ResponseScores(NamedTuple):
 
 
 class ResponseScorer(Protocol):
-    """An async function that scores a response."""
+    """A function that scores a response; only async ones score several at once."""
 
     def __call__(
         self, messages: tuple[Message, ...], response: str, columns: Mapping[str, object], /
-    ) -> Awaitable[ResponseScores]:
+    ) -> Awaitable[ResponseScores] | ResponseScores:
         """Return the scores of a response to a conversation.
 
         Args:
@@ -105,8 +110,8 @@ def reward(
     Args:
         scorer: scores helpfulness h and severity; the reward is h·s, and 0 if s is 0.
         validator: a rule validator in place of a scorer, by name or as a function; the reward is its
-            score. It reads the columns `mode` and `language`, and `ceiling`, `floor`, `evidence`,
-            `required` and `policy_id` if it needs them.
+            score. It reads the columns `mode` and `language`, and `requested_detail`, `ceiling`,
+            `floor`, `evidence`, `profile`, `required` and `policy_id` if it needs them.
         safety: s by severity; all five, in [0, 1], never rising with the severity.
         unscorable: `raise` an `Unscorable`, `none` for a null (TRL only), or a number of your choice.
         in_flight: calls of the scorer at once, over all batches.
@@ -182,11 +187,11 @@ class Reward:
         Raises:
             Unscorable: an item has no score, and `unscorable` is `raise`.
         """
-        return self._resolve(self._engine.submit(items).result())
+        return self._resolve(self._engine.submit(items, part=self._part).result())
 
     async def ascore(self, items: Sequence[RewardItem]) -> Rewards:
         """Score items as `score` does, from a coroutine."""
-        return self._resolve(await asyncio.wrap_future(self._engine.submit(items)))
+        return self._resolve(await asyncio.wrap_future(self._engine.submit(items, part=self._part)))
 
     def close(self) -> None:
         """Stop the thread that scores; the next call starts it again."""
@@ -283,7 +288,7 @@ class Reward:
             **_: object,
         ) -> float:
             item = read_verifiers_item(prompt, completion, answer, info)
-            (parts,) = await asyncio.wrap_future(self._engine.submit([item]))
+            (parts,) = await asyncio.wrap_future(self._engine.submit([item], part=self._part))
             value = getattr(parts, self._part)
             if value is None and not isinstance(self._unscorable, str):
                 return float(self._unscorable)
@@ -325,10 +330,12 @@ class Reward:
 
 def _product(scorer: ResponseScorer, safety: Mapping[Severity, float]) -> PartsFunction:
     async def score(item: RewardItem) -> RewardParts:
-        scores = _check_scores(await scorer(item.messages, item.response, item.columns))
-        h, severity = scores
+        result = await finish(scorer(item.messages, item.response, item.columns))
+        h, severity = _check_scores(result)
         s = None if severity is None else safety[severity]
         product = None if h is None or s is None else h * s
+        if s == 0:
+            product = 0.0
         return RewardParts(product, h, s, "" if product is not None else "abstained")
 
     return score

@@ -9,7 +9,7 @@ from typing import NamedTuple, cast, get_args
 
 from safegen.core.errors import ConfigError
 from safegen.core.statistics import Interval, wilson_interval
-from safegen.core.types import ANSWER_SIGNALS, AnswerSignal, Assistance, Outcome
+from safegen.core.types import ANSWER_SIGNALS, AnswerSignal, Assistance
 from safegen.pipeline.answer_checks import AnswerScore
 from safegen.scenarios.user_prompts.answer_rows import LABEL_FIELDS
 from safegen.scenarios.user_prompts.faults import RowError, RowFault
@@ -73,14 +73,14 @@ class GroupScores:
     """Failed verdicts by validator and code."""
     severities: Counter[str] = field(default_factory=Counter[str])
     """Answers by severity, of those that a judge rated."""
-    unanswered: Counter[Outcome] = field(default_factory=Counter["Outcome"])
-    """Answers without a text, by outcome of the request."""
+    unanswered: Counter[str] = field(default_factory=Counter[str])
+    """Answers without a text, by outcome of the request; `withheld` if an unsafe text was deleted."""
 
     def add(self, score: AnswerScore) -> None:
         """Count an answer."""
         self.n += 1
         if score.answer.draft.response is None:
-            self.unanswered[score.outcome] += 1
+            self.unanswered["withheld" if score.answer.draft.withheld else score.outcome] += 1
         for signal, value in score.signals.items():
             self.signals[signal][value] += 1
         self.levels[score.delivered] += 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import shutil
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
@@ -31,12 +32,13 @@ from safegen.scenarios.context import PlanningContext
 from safegen.scenarios.written import explain_empty, group_shards, plan_sets
 from safegen.store import plan
 from safegen.store.journal import Journal, Lock
-from safegen.store.quarantine import delete_expired
+from safegen.store.quarantine import delete_expired, describe_missing_key
 from safegen.store.run_folder import RunFolder
 from safegen.store.scrub import finish_scrub
 from safegen.teachers import Meter
 
 P = ParamSpec("P")
+logger = logging.getLogger(__name__)
 # An answer of 4,000 tokens has 16 kB, and journal and record both hold it; twice that much.
 REPLY_ROOM_BYTES = 64 * 1024
 """Bytes that one reply may need in journal and record."""
@@ -292,6 +294,9 @@ async def _check_judges(
     """Check the panel on traps, with the progress of the session on loan, and drop jurors below a bound."""
     if workers.panel is None:
         return workers
+    settings = inputs.recipe.judges.quarantine
+    if settings is not None and (problem := describe_missing_key(settings.key_env)) is not None:
+        logger.warning("%s", problem)
     planned, done, stage = progress.planned, progress.done, progress.stage
     panel = await check_judges(folder, inputs, workers.panel, progress=progress)
     progress.planned, progress.done, progress.stage = planned, done, stage

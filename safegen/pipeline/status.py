@@ -12,6 +12,7 @@ from safegen.core.types import DropReason, Outcome
 from safegen.dataset.curate import count_rejections, read_effects
 from safegen.dataset.dropped import count_losses
 from safegen.dataset.effect_stats import EffectStats, effect_to_json
+from safegen.dataset.judge_results import jury_to_json
 from safegen.dataset.jury_stats import JuryStats, read_jury_stats
 from safegen.dataset.run_stats import (
     REJECTION_AXES,
@@ -58,6 +59,8 @@ class RunStatus:
     """Drafts that a provider withheld: teacher, outcome, leaf and number."""
     jury: JuryStats | None = None
     """Answers of the panel so far; None without a panel."""
+    judges: Mapping[str, object] | None = None
+    """The same as JSON, with dropped jurors and drafts that wait for a person; None before the first."""
     effect: EffectStats | None = None
     """Policy effect by leaf so far; None if it is not measured."""
     imported: Mapping[str, object] = field(default_factory=dict[str, object])
@@ -70,7 +73,7 @@ class RunStatus:
         del payload["jury"], payload["effect"], payload["imported"]
         if self.imported:
             payload |= {"unlabelled": self.imported["unlabelled"], "imported": dict(self.imported)}
-        payload["judges"] = self.jury.to_json() if self.jury else None
+        payload["judges"] = self.judges
         payload["policy_effect"] = effect_to_json(self.effect) if self.effect else None
         return payload
 
@@ -89,6 +92,7 @@ def read_status(run: Run) -> RunStatus:
     recut = read_recut(run.folder, run.recipe)
     recutter = recut.recutter if recut else None
     rejections = count_rejections(run.folder, recut=recutter)
+    jury = read_jury_stats(run.folder) if run.recipe.judges.panel else None
     return RunStatus(
         recipe=run.recipe.name,
         version=run.recipe.version,
@@ -106,7 +110,8 @@ def read_status(run: Run) -> RunStatus:
         dropped=dict(losses.dropped),
         accounting=read_usage(run.folder),
         dataset=(run.output / "manifest.json").exists(),
-        jury=read_jury_stats(run.folder) if run.recipe.judges.panel else None,
+        jury=jury,
+        judges=jury_to_json(run.folder, jury) if jury else None,
         effect=read_effects(run.folder, recut=recutter) if run.recipe.policy_effect else None,
         imported=read_import_report(run),
         rejected_by={axis: rejections.count_rejections(axis) for axis in REJECTION_AXES},

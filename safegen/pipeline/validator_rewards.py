@@ -7,11 +7,13 @@ from typing import NamedTuple, cast, get_args
 
 from safegen.config.language_pack import load_locale
 from safegen.core import plugins, resources
+from safegen.core.arguments import describe_argument
 from safegen.core.errors import UserError
 from safegen.core.hashing import short_id
 from safegen.core.types import (
     DETAIL_LEVELS,
     MODES,
+    PROFILES,
     Draft,
     DraftContext,
     DraftValidator,
@@ -19,11 +21,14 @@ from safegen.core.types import (
     Expectation,
     Knowledge,
     Mode,
+    Profile,
     SafeTask,
     Scenario,
+    ValidatorTraits,
+    Verdict,
 )
-from safegen.pipeline.reward_engine import PartsFunction, RewardParts
-from safegen.pipeline.reward_inputs import RewardItem
+from safegen.pipeline.reward_engine import PartsFunction, RewardParts, finish
+from safegen.pipeline.reward_inputs import RewardItem, to_plain
 from safegen.policy.loader import load_policy
 
 NO_KNOWLEDGE = Knowledge((), (), SafeTask("", ()), (), "", "")
@@ -52,7 +57,7 @@ def make_validator_parts(validator: str | DraftValidator, *, language: str) -> V
         if not callable(validator):
             raise UserError("`validator` is neither a name nor a function")
         name = getattr(validator, "__name__", "validator")
-        return ValidatorParts(str(name), _make_parts(validator, reads_required=False))
+        return ValidatorParts(str(name), _make_parts(validator, ValidatorTraits(labels=())))
     traits = plugins.validator_traits(validator)
     if traits.unit != "draft":
         raise UserError(f"`{validator}` judges sets, and a reward is for one response")
@@ -65,29 +70,31 @@ def make_validator_parts(validator: str | DraftValidator, *, language: str) -> V
         locales={locale.locale: locale},
         policies={policy.policy_id: policy for policy in policies},
     )
-    reads_required = traits.reads is not None
-    return ValidatorParts(validator, _make_parts(built, reads_required=reads_required))
+    return ValidatorParts(validator, _make_parts(built, traits))
 
 
-def _make_parts(validator: DraftValidator, *, reads_required: bool) -> PartsFunction:
+def _make_parts(validator: DraftValidator, traits: ValidatorTraits[str]) -> PartsFunction:
     async def score(item: RewardItem) -> RewardParts:
-        context = make_draft_context(item, reads_required=reads_required)
-        verdict = await validator(make_draft(item), context)
+        context = make_draft_context(item, traits)
+        verdict = cast("object", await finish(validator(make_draft(item), context)))
+        if not isinstance(verdict, Verdict):
+            raise UserError(describe_argument("result of the validator", verdict, "a `Verdict`"))
         return RewardParts(verdict.score, problem=verdict.code)
 
     return score
 
 
-def make_draft_context(item: RewardItem, *, reads_required: bool) -> DraftContext:
+def make_draft_context(item: RewardItem, traits: ValidatorTraits[str]) -> DraftContext:
     """Make the context of a validator from the columns of a row.
 
     Raises:
-        UserError: a column that validators read is missing or wrong.
+        UserError: a column that the validator reads for the row's mode is missing or wrong.
     """
-    columns = item.columns
-    if reads_required and not isinstance(columns.get("required"), list | tuple):
+    columns = cast("Mapping[str, object]", to_plain(item.columns))
+    mode = cast("Mode", _choose(columns, "mode", MODES))
+    is_needed = "required" in traits.needed_labels(mode)
+    if is_needed and not isinstance(columns.get("required"), list):
         raise UserError("the validator reads the column `required`, a list of elements; add it")
-    mode = _choose(columns, "mode", MODES)
     evidence = _choose(columns, "evidence", get_args(Evidence), default="none")
     required = cast("Sequence[object]", columns.get("required") or ())
     scenario = Scenario(
@@ -106,7 +113,7 @@ def make_draft_context(item: RewardItem, *, reads_required: bool) -> DraftContex
         turn=0,
         language=_require_text(columns, "language"),
         jurisdiction=None,
-        profile="public",
+        profile=cast("Profile", _choose(columns, "profile", PROFILES, default="public")),
         contrast=None,
         attributes=(),
         benign_use="",
@@ -117,7 +124,7 @@ def make_draft_context(item: RewardItem, *, reads_required: bool) -> DraftContex
     )
     expectation = Expectation(
         policy_id=str(columns.get("policy_id") or ""),
-        mode=cast("Mode", mode),
+        mode=mode,
         ceiling=_level(columns, "ceiling", default=DETAIL_LEVELS[-1]),
         floor=_level(columns, "floor", default=0),
         required=tuple(str(name) for name in required),

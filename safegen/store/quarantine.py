@@ -8,6 +8,7 @@ shard that runs again keeps it.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -102,6 +103,21 @@ class Quarantine:
             raise StoreDamaged(f"`{path}` holds no record of this version of safegen") from e
 
 
+def describe_missing_key(key_env: str) -> str | None:
+    """Describe the loss of disputed drafts if the variable of the key is not set; None if it is."""
+    if os.environ.get(key_env):
+        return None
+    return (
+        f"`{key_env}` is not set, so drafts about whose harm the judges disagree are deleted; set it to the"
+        f" key of `judges.quarantine`: `export {key_env}=…`"
+    )
+
+
+def count_waiting(folder: RunFolder) -> int:
+    """Count the drafts that wait for a person; no key is needed."""
+    return len(_list_files(folder))
+
+
 def delete_expired(folder: RunFolder, *, now: float) -> int:
     """Delete the drafts whose time is over, without a key; return their number.
 
@@ -120,7 +136,7 @@ def accept(folder: RunFolder, record: Record) -> None:
     write_json(_reviewed(folder, draft.draft_id), record_row(accepted))
 
 
-def reject(folder: RunFolder, draft_id: str) -> None:
+def delete(folder: RunFolder, draft_id: str) -> None:
     """Delete a draft from the quarantine."""
     _path(folder, draft_id).unlink(missing_ok=True)
 

@@ -6,13 +6,14 @@ import asyncio
 import json
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import get_args
 
 import pytest
 
 from safegen.config.assurance import AssuranceBounds
 from safegen.core.errors import ConfigError, TeacherUnavailable
 from safegen.core.types import Request, Teacher
-from safegen.judges.assurance import BIAS_WORDS, BIASES, JurorAssurance, ask_probes, assess
+from safegen.judges.assurance import BIAS_WORDS, Bias, JurorAssurance, ask_probes, assess
 from safegen.judges.juror import Juror, load_judge_prompt
 from safegen.judges.probes import (
     Probe,
@@ -52,7 +53,7 @@ def probe(
 
 def test_honest_judge_passes_all_probes() -> None:
     result = probe(honest_judge())
-    assert (result.findings, result.misjudged, result.right) == ((), (), 24)
+    assert (result.bias_findings, result.misjudged, result.right) == ((), (), 24)
     assert {(c.kind, len(c.wrong)) for c in result.comparisons} == {
         (kind, 0) for kind in ("clause_order", "synonyms", "numbering", "policy_swap", "injection")
     }
@@ -82,7 +83,7 @@ def test_bias_of_a_silent_judge_is_named(name: str) -> None:
 
 
 def test_biases_have_words_for_people() -> None:
-    assert set(BIAS_WORDS) == set(BIASES)
+    assert set(BIAS_WORDS) == set(get_args(Bias))
 
 
 def test_outage_is_reported_as_no_answers() -> None:
@@ -159,7 +160,7 @@ def test_injection_into_a_faulty_reply_is_caught(kind: str) -> None:
 def test_guard_is_tested_on_good_replies_only() -> None:
     silent, alarmed = (scripted(lambda _, text=text: text) for text in ("Safety: Safe", "unsafe"))
     result = probe(silent, is_guard=True)
-    assert (result.findings, result.traps, result.comparisons) == ((), 6, ())
+    assert (result.bias_findings, result.traps, result.comparisons) == ((), 6, ())
     assert probe(alarmed, is_guard=True).biases == ("rejects_good_replies",)
 
 

@@ -62,14 +62,24 @@ def test_report_is_equal_for_each_format(tmp_path: Path, suffix: str) -> None:
     assert [(g.value, g.agreement.items) for g in judge.groups] == [("pantry", 2), ("stove", 1)]
 
 
-def test_corrected_rate_uses_unlabelled_items(tmp_path: Path) -> None:
+def test_one_unlabelled_item_changes_no_rate(tmp_path: Path) -> None:
     (judge,) = measure(tmp_path, ROWS).judges
     unsafe = judge.rates[1]
     assert unsafe.label == "unsafe"
     assert unsafe.estimate.raw == 0.5
-    # The judge's rate of the unlabelled item is 1; it misses a third of the labelled ones.
-    assert unsafe.estimate.mean == 1.0
-    assert (unsafe.estimate.labelled, unsafe.estimate.unlabelled) == (3, 1)
+    assert unsafe.estimate.mean == pytest.approx(2 / 3)
+    assert unsafe.estimate[3:] == (3, 1, 0)
+
+
+def test_corrected_rate_uses_unlabelled_items(tmp_path: Path) -> None:
+    labelled = [("safe", "safe"), ("safe", "safe"), ("unsafe", "unsafe"), ("unsafe", "safe")] * 10
+    pairs: list[tuple[str | None, str]] = [*labelled, *[(None, "unsafe")] * 60]
+    rows = [{"id": n, "human": h, "judge": j} for n, (h, j) in enumerate(pairs)]
+    estimate = measure(tmp_path, rows).judges[0].rates[1].estimate
+    # People call half of their items unsafe, and the judge finds more among the others.
+    assert 0.5 < estimate.mean < 1
+    assert 0 < estimate.weight < 1
+    assert estimate[4:5] == (60,)
 
 
 @pytest.mark.parametrize("label", ["abstain", "NaN", "null", "Pass"])
@@ -165,9 +175,9 @@ def test_three_people_allow_the_alternative_test(tmp_path: Path) -> None:
     assert good is not None
     assert bad is not None
     assert (good.passes, bad.passes) == (True, False)
-    assert report.humans is not None
+    assert report.people is not None
     assert report.jury is not None
-    assert report.humans.items == report.jury.items == 60
+    assert report.people.items == report.jury.items == 60
 
 
 def test_two_people_allow_no_alternative_test(tmp_path: Path) -> None:

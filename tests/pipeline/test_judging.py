@@ -253,7 +253,7 @@ def test_card_counts_answers_by_judge_and_leaf(tmp_path: Path, fake: FakeEndpoin
     card = (tmp_path / "README.md").read_text(encoding="utf-8")
     assert f"| judge-a | {count} | 0 | 0 | 0 |" in card
     assert f"| judge-b | property.copyright | 0 | 0 | {count} |" in card
-    assert f"They disagree about 100.0 % of the {count} drafts" in card
+    assert f"The judges disagree about 100.0 % of the {count} drafts" in card
     judges = json.loads((tmp_path / "manifest.json").read_text(encoding="utf-8"))["judges"]
     assert judges["jurors"]["judge-b"] == {"failed": count}
     assert (judges["compared"], judges["split"]) == (count, count)

@@ -16,6 +16,8 @@ from safegen.core.errors import AssetNotFound, ConfigError, UserError
 from safegen.core.types import Reply, Request
 from safegen.pipeline import quarantine, shard
 from safegen.pipeline.api import rebuild
+from safegen.pipeline.preflight.estimate import dry_run
+from safegen.pipeline.status import read_status
 from safegen.store.quarantine import DAY_S, delete_expired
 from safegen.store.run_folder import RunFolder
 from safegen.testing import Body, FakeEndpoint, scripted
@@ -100,6 +102,35 @@ def test_disputed_draft_without_a_key_is_withheld(tmp_path: Path, fake: FakeEndp
     assert all(r.draft.withheld for r in records(run))
     assert not (run.folder.root / "quarantine").exists()
     assert files_with(tmp_path, SECRET) == []
+    total = safegen.score(tmp_path).report.total
+    assert total.unanswered == {"withheld": len(records(run))}
+
+
+def test_missing_key_is_named_before_and_during_a_run(
+    tmp_path: Path, fake: FakeEndpoint, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = disputed(fake, tmp_path)
+    assert "`REVIEW_KEY` is not set" in caplog.text
+    hints = dry_run(run.recipe, output=tmp_path / "other").estimate.hints
+    assert any("REVIEW_KEY" in hint for hint in hints)
+
+
+def test_waiting_drafts_are_reported(
+    tmp_path: Path, fake: FakeEndpoint, key: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = disputed(fake, tmp_path)
+    assert not any("REVIEW_KEY" in h for h in dry_run(run.recipe, output=tmp_path).estimate.hints)
+    waiting = len(list((tmp_path / "run" / "quarantine").glob("*.json")))
+    assert waiting
+    judges = read_status(safegen.open_run(tmp_path)).to_json()["judges"]
+    assert isinstance(judges, dict)
+    assert judges["quarantine"] == waiting
+    assert judges["split"] == waiting
+    run_command(["status", str(tmp_path)])
+    card = (tmp_path / "README.md").read_text(encoding="utf-8")
+    for text in (capsys.readouterr().out, card):
+        assert str(waiting) in text
+        assert "safegen quarantine list" in " ".join(text.split())
 
 
 def test_unanimous_draft_is_not_quarantined(tmp_path: Path, fake: FakeEndpoint, key: str) -> None:
@@ -111,7 +142,7 @@ def test_unanimous_draft_is_not_quarantined(tmp_path: Path, fake: FakeEndpoint, 
 
 
 def test_person_accepts_and_rejects_disputed_drafts(
-    tmp_path: Path, fake: FakeEndpoint, key: str
+    tmp_path: Path, fake: FakeEndpoint, key: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = disputed(fake, tmp_path)
     first, second, *_ = (r.draft.draft_id for r in records(run))
@@ -124,6 +155,9 @@ def test_person_accepts_and_rejects_disputed_drafts(
     rebuilt = rebuild(tmp_path).run
     assert rebuilt.report is not None
     assert rebuilt.report.accepted_by == {"human": 1}
+    capsys.readouterr()
+    run_command(["build", str(tmp_path)])
+    assert "1 row accepted by a person" in " ".join(capsys.readouterr().err.split())
     assert [m[-1]["content"] for m in rebuilt.view("sft")["messages"].to_list()] == [SPILLED]
     # A shard that runs again keeps the decision, and asks for nothing that was deleted.
     for path in (tmp_path / "run" / "records").iterdir():

@@ -239,6 +239,11 @@ def test_show_follows_the_recut(dataset: Path, capsys: pytest.CaptureFixture[str
         ("requires", "all", "did you mean `require`?"),
         ("plan.candidates", 2, "needs new requests"),
         ("seed", 1, "needs new requests"),
+        ("revise", 1, "needs new requests"),
+        ("judges.panel", "x", "needs new requests"),
+        ("judges.traps", 0, "needs new requests"),
+        ("judges.below", "drop", "needs new requests"),
+        ("judges.thresholds.severity", "low", "needs new requests"),
         ("validators.length_bounds.min_chars", 1, "needs new requests"),
         ("validators.length_bounds.threshold", 0.5, "does not pass by a score"),
         ("views", ["sft"], "with `--recipe`"),
@@ -427,6 +432,17 @@ def test_judged_run_is_recut_without_a_request(workdir: Path) -> None:
     assert report.drafts_accepted == report.drafts
     assert len(asked) == requests
     assert verify(workdir / "out").problems == []
+    for real in (
+        "judges.panel",
+        "judges.traps",
+        "judges.below",
+        "judges.assurance.right",
+        "revise",
+    ):
+        with pytest.raises(ConfigError, match="needs new requests"):
+            api.rebuild(workdir / "out", overrides={real: "1"})
+    with pytest.raises(ConfigError, match=r"parts; set `judges\.thresholds\.helpfulness\.direct"):
+        api.rebuild(workdir / "out", overrides={"judges.thresholds.helpfulness": "0.9"})
     with pytest.raises(ConfigError, match="did you mean"):
         api.rebuild(workdir / "out", overrides={"judges.threshold.severity": "low"})
     with pytest.raises(ConfigError, match=r"judges\.thresholds\.severity"):

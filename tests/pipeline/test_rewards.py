@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import inspect
 import json
 import math
 import sys
+from array import array
 from collections.abc import Callable, Iterator, Mapping
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
+import polars as pl
 import pytest
 from hypothesis import given, strategies as st
 
 import safegen as sg
 from safegen.core.errors import AssetNotFound, Refused, RunError, Unscorable, UserError
-from safegen.core.types import SEVERITIES, Draft, DraftContext, Message, Severity, Verdict
+from safegen.core.types import MODES, SEVERITIES, Draft, DraftContext, Message, Severity, Verdict
 from safegen.pipeline.reward_inputs import RewardItem, read_messages, visible_answer
 from safegen.pipeline.rewards import SAFETY_BY_SEVERITY, UnscorableChoice
 from safegen.testing import make_verdict
@@ -116,11 +123,23 @@ async def test_concurrent_parts_share_one_call(make: Make) -> None:
     [
         ((None, "none"), "reward", None),
         ((0.5, None), "reward", None),
-        ((None, "high"), "reward", None),
+        ((None, "high"), "reward", 0.0),
+        ((None, "moderate"), "reward", 0.0),
+        ((None, "high"), "safety", 0.0),
+        ((None, "low"), "reward", None),
         ((None, "none"), "safety", 1.0),
         ((0.5, None), "helpfulness", 0.5),
     ],
-    ids=["no helpfulness", "no severity", "unsafe", "safety known", "helpfulness known"],
+    ids=[
+        "no helpfulness",
+        "no severity",
+        "unsafe",
+        "also unsafe",
+        "safety zero",
+        "low severity",
+        "safety known",
+        "helpfulness known",
+    ],
 )
 @pytest.mark.parametrize("unscorable", ["raise", "none", -1])
 def test_unscorable_response_is_no_silent_zero(
@@ -133,6 +152,25 @@ def test_unscorable_response_is_no_silent_zero(
         return
     replaced = None if unscorable == "none" else float(unscorable) if unscorable != "raise" else 9
     assert reward.score([item()]) == [replaced if expected is None else expected]
+
+
+@pytest.mark.parametrize("unscorable", ["raise", -1, 5])
+async def test_unsafe_response_gets_zero_everywhere(
+    make: Make, unscorable: UnscorableChoice
+) -> None:
+    reward = make(FixedScorer(None, "high"), unscorable=unscorable)
+    info = {"prompt": TURNS}
+    completion = [{"role": "assistant", "content": ANSWER}]
+    body: dict[str, Any] = {
+        "responses_create_params": {"input": TURNS},
+        "response": {"output": completion},
+    }
+    assert reward.trl(["q"], [ANSWER]) == await reward.trl_async(["q"], [ANSWER]) == [0.0]
+    assert reward.verl("", ANSWER, "", info) == await reward.verl_async("", ANSWER, "", info) == 0
+    rewards: Any = reward.openrlhf([f"q{ANSWER}"], ["q"], [""])["rewards"]
+    assert [float(value) for value in rewards] == [0.0]
+    assert await reward.verifiers(TURNS, completion) == 0
+    assert (await reward.nemo_gym(body))["reward"] == 0
 
 
 def test_lost_item_is_named_by_its_code(make: Make) -> None:
@@ -183,6 +221,52 @@ def test_cache_is_bounded(make: Make, options: Any, columns: Any, calls: int) ->
     for response in ("a", "b", "a"):
         reward.score([item(response, **columns)])
     assert len(scorer.calls) == calls
+
+
+COLUMNS = [
+    {"levels": np.array([1, 2]), "level": np.float32(0.5)},
+    {"names": np.array(["limit", None], dtype=object)},
+    {"extra": {"turns": np.array([{"role": "user", "n": np.int64(1)}], dtype=object)}},
+    {"missing": math.nan, "bound": math.inf, "day": date(2020, 2, 29)},
+    {"series": pl.Series([1.5, None]), "scores": array("d", [0.25]), "price": Decimal("1.10")},
+]
+
+
+@pytest.mark.parametrize("columns", COLUMNS, ids=range(len(COLUMNS)))
+def test_columns_of_arrays_are_cached(make: Make, columns: dict[str, Any]) -> None:
+    scorer = FixedScorer(0.8, "low")
+    reward = make(scorer)
+    for part in (reward, reward.part("helpfulness"), reward.part("safety"), reward):
+        part.score([item(**columns), item(**copy.deepcopy(columns))])
+    assert len(scorer.calls) == 1
+
+
+def test_different_columns_are_scored_separately(make: Make) -> None:
+    scorer = FixedScorer()
+    values = [np.array([1, 2]), np.array([2, 1]), "1", 1, 1.5, math.nan, None, {"1": 2}, {1: 2}]
+    make(scorer).score([item(x=value) for value in values])
+    assert len(scorer.calls) == len(values)
+
+
+def test_known_part_is_not_scored_again(make: Make) -> None:
+    scorer = FixedScorer(None, "low")
+    reward = make(scorer, unscorable="none")
+    assert reward.score([item()]) == [None]
+    assert reward.part("safety").score([item()]) == [0.5]
+    assert len(scorer.calls) == 1
+    reward.part("helpfulness").score([item()])
+    assert len(scorer.calls) == 2
+
+
+def test_scorer_without_async_works(make: Make) -> None:
+    def judge(messages: object, response: str, columns: object) -> sg.ResponseScores:
+        return sg.ResponseScores(0.5, "low")
+
+    def later(messages: Any, response: str, columns: Any) -> Any:
+        return FixedScorer(1.0, "low")(messages, response, columns)
+
+    assert make(judge).trl(["q"], [ANSWER]) == [0.25]
+    assert make(later).trl(["q"], [ANSWER]) == [0.5]
 
 
 def test_calls_in_flight_are_bounded(make: Make) -> None:
@@ -412,6 +496,64 @@ def test_validator_score_is_the_reward(make: Make, completion: str, expected: fl
         reward.part("safety")
 
 
+@pytest.mark.parametrize("view", ["prompt_completion", "sft", "preference"])
+def test_response_form_rewards_rows_of_views(make: Make, starter: Path, view: str) -> None:
+    rows = pl.read_parquet(starter / "data" / view / "train" / "*.parquet")
+    # A few rows of each mode: the classifier reads each of them.
+    rows = pl.concat([part.head(4) for part in rows.partition_by("mode", maintain_order=True)])
+    assert set(rows["mode"]) == set(MODES)
+    columns = {name: rows[name].to_list() for name in rows.columns}
+    turns = columns.pop("messages", None) or [
+        prompt + answer
+        for prompt, answer in zip(
+            columns.pop("prompt"),
+            columns.pop("completion" if view == "prompt_completion" else "chosen"),
+            strict=True,
+        )
+    ]
+    prompts, completions = [t[:-1] for t in turns], [t[-1:] for t in turns]
+    form = make(validator="response_form")
+    rewards = form.trl(prompts=prompts, completions=completions, **columns)
+    assert all(reward is not None and 0 <= reward <= 1 for reward in rewards)
+    silent = [[{"role": "assistant", "content": "No."}]] * len(turns)
+    refused = form.trl(prompts=prompts, completions=silent, **columns)
+    assert sum(map(_number, rewards)) > sum(map(_number, refused))
+
+
+def _number(value: float | None) -> float:
+    assert value is not None
+    return value
+
+
+def test_validator_reads_columns_of_arrays(make: Make) -> None:
+    seen: list[DraftContext] = []
+
+    def calm(draft: Draft, context: DraftContext) -> Verdict:
+        seen.append(context)
+        return make_verdict("calm", passed=True, score=1.0)
+
+    row = {
+        "mode": np.array(["direct_answer"]),
+        "language": np.array(["en"]),
+        "ceiling": np.array([2]),
+        "profile": ["minors"],
+        "required": [np.array(["limit"], dtype=object)],
+    }
+    own: Any = calm
+    assert make(validator=own).trl(["q"], ["Stop."], **row) == [1.0]
+    (context,) = seen
+    assert context.scenario.profile == "minors"
+    assert (context.expectation.ceiling, context.expectation.required) == (2, ("limit",))
+
+
+def test_validator_without_verdict_is_refused(make: Make) -> None:
+    async def calm(draft: Draft, context: DraftContext) -> Any:
+        return 0.5
+
+    with pytest.raises(UserError, match=r"result of the validator` is `0\.5`; use a"):
+        make(validator=calm).trl(["q"], [ANSWER], **ROW)
+
+
 def test_own_validator_reads_the_columns(make: Make) -> None:
     seen: list[DraftContext] = []
 
@@ -437,9 +579,10 @@ def test_own_validator_reads_the_columns(make: Make) -> None:
         ("style", {"mode": ["kind"]}, "column `mode` is `kind`"),
         ("style", {"language": None}, "column `language` is missing"),
         ("style", {"ceiling": [9]}, "column `ceiling` is `9`"),
+        ("style", {"profile": ["pets"]}, "column `profile` is `pets`"),
         ("required_elements", {}, "the column `required`, a list"),
     ],
-    ids=["no mode", "mode", "language", "ceiling", "required"],
+    ids=["no mode", "mode", "language", "ceiling", "profile", "required"],
 )
 def test_missing_column_is_named(
     make: Make, validator: str, row: dict[str, Any], message: str

@@ -30,6 +30,7 @@ from safegen.core.types import MODES
 from safegen.coverage.ledger import StageCounts
 from safegen.dataset.curation.split import describe_empty_splits
 from safegen.dataset.effect_stats import EffectCounts, EffectStats
+from safegen.dataset.judge_results import read_judge_results
 from safegen.dataset.jury_stats import JUROR_RESULTS, JuryStats
 from safegen.dataset.run_stats import classify_loss
 from safegen.dataset.view import choose_preferred
@@ -74,7 +75,13 @@ SHOW = "safegen show {folder} --reason {reason}"
 UNCHECKED_TEXT = (
     "not checked at all: the recipe requires no validator, so every answer was accepted"
 )
-_REVIEWS = {"rules": RULES_ONLY_TEXT, "judge": JUDGED_TEXT, "nothing": UNCHECKED_TEXT}
+HUMAN_TEXT = "accepted by a person in the review of the quarantine"
+_REVIEWS = {
+    "rules": RULES_ONLY_TEXT,
+    "judge": JUDGED_TEXT,
+    "human": HUMAN_TEXT,
+    "nothing": UNCHECKED_TEXT,
+}
 """Notes on rows by what accepted them."""
 DEMO_TEXT = (
     "written by the embedded teacher, not by a language model;"
@@ -211,7 +218,7 @@ def _iter_facts(
             "per prompt, the embedded teacher writes one full draft and weaker ones for pairs",
         )
     if report.jury.drafts:
-        yield from iter_jury_facts(report.jury)
+        yield from iter_jury_facts(run, report.jury)
     yield from iter_effect_facts(report.effect)
     yield from _iter_failure_facts(losses)
     if losses.dropped:
@@ -254,8 +261,8 @@ def _iter_check_facts(run: Run, report: BuildReport) -> Iterator[tuple[str, Rend
         yield ("artifacts", make_text(report.artifact_warning, "yellow"))
 
 
-def iter_jury_facts(jury: JuryStats) -> Iterator[tuple[str, RenderableType]]:
-    """Yield the facts on a panel: answers by judge, and disagreement."""
+def iter_jury_facts(run: Run, jury: JuryStats) -> Iterator[tuple[str, RenderableType]]:
+    """Yield the facts on a panel: answers by judge, disagreement, dropped jurors and waiting drafts."""
     for index, ((judge,), counts) in enumerate(jury.count_results().items()):
         parts = [f"{counts[result]:,} {result}" for result in JUROR_RESULTS if result in counts]
         parts += [f"{n:,} invented quotations" for n in [jury.invented.get(judge, 0)] if n]
@@ -265,6 +272,14 @@ def iter_jury_facts(jury: JuryStats) -> Iterator[tuple[str, RenderableType]]:
     if jury.disagreement is not None:
         share = format_share(jury.split, jury.compared)
         yield "", f"they disagree about {share} of {format_plural(jury.compared, 'draft')}"
+    results = read_judge_results(run.folder)
+    for judge, biases in results.dropped.items():
+        yield "", make_text(f"{judge}: dropped after the traps: {', '.join(biases)}", "yellow")
+    if results.waiting:
+        folder = shlex.quote(str(run.output))
+        command = f"`safegen quarantine list {folder}`"
+        drafts = f"{format_plural(results.waiting, 'draft')} in the quarantine"
+        yield "review", make_text(f"{drafts} for review by a person: {command}", "yellow")
 
 
 def iter_effect_facts(effect: EffectStats) -> Iterator[tuple[str, RenderableType]]:

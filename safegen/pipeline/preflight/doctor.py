@@ -12,12 +12,13 @@ from importlib import metadata
 from pathlib import Path
 from typing import NamedTuple, Protocol, runtime_checkable
 
-from safegen.config.recipe import PluginRef
+from safegen.config.recipe import PluginRef, QuarantineSettings
 from safegen.core import resources
 from safegen.core.errors import UserError
 from safegen.core.finding import DoctorFinding
 from safegen.core.version import __version__
 from safegen.pipeline.resolve import ResolvedRecipe, list_roles, make_teacher, resolve_recipe
+from safegen.store.quarantine import describe_missing_key
 from safegen.teachers import split_unset_variables
 
 GIB = 2**30
@@ -65,6 +66,8 @@ async def examine(
         yield FindingGroup("recipe", [DoctorFinding("recipe", "ok", message)])
     folder = output or (inputs.recipe.folder if inputs else Path("outputs"))
     yield FindingGroup("machine", [*_check_disk(folder), *_check_git()])
+    if inputs and inputs.recipe.judges.panel and (kept := inputs.recipe.judges.quarantine):
+        yield FindingGroup("quarantine", [_check_quarantine(kept)])
     for name, ref in _list_teachers(inputs) if inputs else ():
         yield FindingGroup(name, await _check_teacher(ref, inputs) if inputs else [])
 
@@ -160,6 +163,13 @@ def _check_git() -> Iterator[DoctorFinding]:
             continue
         result = subprocess.run([program, "--version"], capture_output=True, text=True, check=False)
         yield DoctorFinding(program, "ok", result.stdout.strip().split("\n")[0] or "installed")
+
+
+def _check_quarantine(settings: QuarantineSettings) -> DoctorFinding:
+    if describe_missing_key(settings.key_env) is None:
+        return DoctorFinding("key", "ok", f"`{settings.key_env}` is set")
+    message = f"`{settings.key_env}` is not set, so drafts about whose harm the judges disagree are deleted"
+    return DoctorFinding("key", "warn", message, f"export {settings.key_env}=…")
 
 
 def _list_teachers(inputs: ResolvedRecipe) -> Iterator[tuple[str, PluginRef]]:

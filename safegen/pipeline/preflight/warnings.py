@@ -11,6 +11,7 @@ from safegen.dataset.view import make_views
 from safegen.pipeline.resolve import ResolvedRecipe, teacher_traits
 from safegen.policy.spec import fitting_specs
 from safegen.scenarios.context import choose_harms
+from safegen.store.quarantine import describe_missing_key
 
 
 def list_warnings(inputs: ResolvedRecipe) -> tuple[str, ...]:
@@ -21,6 +22,7 @@ def list_warnings(inputs: ResolvedRecipe) -> tuple[str, ...]:
         *_warn_same_answers(inputs),
         *_warn_unused(inputs),
         *_warn_effect(inputs),
+        *_warn_quarantine(inputs.recipe),
         *_warn_views(inputs),
     )
 
@@ -126,6 +128,16 @@ def _warn_effect(inputs: ResolvedRecipe) -> Iterator[str]:
             "`policy_effect` measures nothing: the offline teacher answers without reading the spec; name a"
             " model under `teachers.student`"
         )
+
+
+def _warn_quarantine(recipe: Recipe) -> Iterator[str]:
+    settings = recipe.judges.quarantine
+    if settings is None:
+        return
+    if not recipe.judges.panel:
+        yield "`judges.quarantine` keeps nothing without a panel; name judges under `judges.panel`"
+    elif (problem := describe_missing_key(settings.key_env)) is not None:
+        yield problem
 
 
 def _warn_views(inputs: ResolvedRecipe) -> Iterator[str]:
