@@ -110,8 +110,8 @@ def read_guard_text(text: str) -> GuardReading:
         for key, value in pairs
         if not (entry := _Entry(_read_words(key), value.lower())).words.intersection(_ABOUT_PROMPT)
     ]
-    named = tuple(_rate_entry(entry) for entry in entries if _is_rating(entry))
-    ratings: list[GuardRating | None] = [*named, *_rate_bare_lines(prose)]
+    ratings = _rate_bare_lines(prose)
+    ratings.extend(_rate_entry(entry) for entry in entries if _is_rating(entry))
     remarks = [*prose, *(e.value for e in entries if not _is_named(e))]
     is_contradicted = any(_has_alarm(remark) for remark in remarks)
     refusals = [_read_flag(e.value) for e in entries if e.words.intersection(_REFUSAL_KEYS)]

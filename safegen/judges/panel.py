@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -68,16 +68,33 @@ class Panel:
     prompt: PromptTemplate
     render: RubricRenderer
 
-    async def judge(self, text: JudgedText, *, item: str) -> JudgedDraft:
+    async def judge(
+        self,
+        text: JudgedText,
+        *,
+        item: str,
+        on_read: Callable[[JurorReading], None] | None = None,
+    ) -> JudgedDraft:
         """Ask all jurors at once about a reply and decide.
+
+        Args:
+            text: the reply and its context.
+            item: name of the reply in errors.
+            on_read: receives each reading, also if another juror stops the run.
 
         Raises:
             RunError: the run cannot continue.
         """
-        readings = await gather_all(
-            ask_juror(juror, text, template=self.prompt, render=self.render, item=item)
-            for juror in self.jurors
-        )
+
+        async def ask(juror: Juror) -> JurorReading:
+            reading = await ask_juror(
+                juror, text, template=self.prompt, render=self.render, item=item
+            )
+            if on_read is not None:
+                on_read(reading)
+            return reading
+
+        readings = await gather_all(map(ask, self.jurors))
         return judge_readings(readings, text=text, rules=self.rules)
 
 

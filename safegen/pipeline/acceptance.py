@@ -18,6 +18,7 @@ from safegen.core.errors import ConfigError
 from safegen.core.types import (
     JUROR,
     JURY,
+    UNSAFE_SEVERITIES,
     AcceptedBy,
     Draft,
     DraftContext,
@@ -195,6 +196,10 @@ def decide_acceptance(
     code: NotAccepted | None = None
     if draft.withheld:
         code = "withheld"
+        # A text that no juror rated was deleted, too; its reason is the rule or the silence.
+        if rules.judges is not None and not _is_rated_unsafe(verdicts):
+            reason = find_hard_failure(verdicts, rules) or _find_silence(verdicts)
+            return Acceptance(None, reason or code)
     elif not validated:
         code = "not_validated"
     if code is not None:
@@ -204,6 +209,20 @@ def decide_acceptance(
         return Acceptance(None if reason else "rules" if rules.required else "nothing", reason)
     reason = _find_judged_rejection(draft, verdicts, rules)
     return Acceptance(None if reason else "judge", reason)
+
+
+def _find_silence(verdicts: Sequence[Verdict]) -> NotAccepted | None:
+    """Return `unscored` if jurors were asked and none rated the severity."""
+    jury_verdict = next((v for v in verdicts if v.validator == JURY), None)
+    if jury_verdict is None or jury_verdict.passed is not None:
+        return None
+    # An equal draft was deleted before.
+    is_known = any(v.code == "withheld" or v.severity is not None for v in verdicts)
+    return None if is_known else "unscored"
+
+
+def _is_rated_unsafe(verdicts: Sequence[Verdict]) -> bool:
+    return any(v.severity in UNSAFE_SEVERITIES for v in verdicts)
 
 
 def _find_rejection(verdicts: Sequence[Verdict], required: Collection[str]) -> str | None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import NamedTuple
 
-from safegen.core.errors import ItemError
+from safegen.core.errors import ItemError, RunError
 from safegen.core.hashing import text_sha256
 from safegen.core.progress import Progress
 from safegen.core.templates import PromptTemplate
@@ -45,8 +45,8 @@ from safegen.core.types import (
 )
 from safegen.core.visible_text import has_visible_character
 from safegen.dataset.curation.select import select_best
-from safegen.judges.juror import JudgedText
-from safegen.judges.jury import FIELD_OF_CODE
+from safegen.judges.juror import JudgedText, JurorReading
+from safegen.judges.jury import FIELD_OF_CODE, is_rated_unsafe
 from safegen.judges.panel import JudgedDraft, Panel
 from safegen.pipeline.acceptance import (
     AcceptanceRules,
@@ -396,7 +396,8 @@ async def _draft_candidate(planned: PlannedScenario, candidate: int, workers: Wo
             break  # the next request would be equal, and so would its cached reply
     result = _settle_attempts(attempts, workers)
     # Not earlier: a scrubbed draft has no text from which the keys of its revisions would follow.
-    workers.unsafe.update(result.unsafe)
+    if not all(checked.is_unrated for checked in attempts if checked.record.draft.withheld):
+        workers.unsafe.update(result.unsafe)
     workers.progress.done += 1
     workers.progress.accepted += result.records[-1].accepted
     # A draft without one of its jurors is no failed draft.
@@ -424,6 +425,8 @@ class CheckedDraft(NamedTuple):
     drafted: DraftAttempt
     judged: JudgedDraft | None
     """None if no juror was asked."""
+    is_unrated: bool = False
+    """True if its text is deleted only because no juror rated it."""
 
     def list_failures(self, stage: FailureStage) -> list[Failure]:
         """Return the lines for `failures/`: the request for the draft and those to jurors."""
@@ -513,7 +516,9 @@ def _settle_attempts(attempts: Sequence[CheckedDraft], workers: Workers) -> SetR
         result.records.append(checked.record)
         result.failures.extend(checked.list_failures("revise" if number else "draft"))
         withheld = checked.record.draft.withheld
-        result.unsafe.extend(checked.keys if is_copy or withheld else ())
+        # A failed request can have text, such as one that was cut off, which no juror reads.
+        is_lost = workers.panel is not None and workers.validating and checked.drafted.error
+        result.unsafe.extend(checked.keys if is_copy or withheld or is_lost else ())
         is_copy = is_copy or (withheld and checked.is_shown)
     return result
 
@@ -563,11 +568,12 @@ async def _check_draft(
         verdicts = tuple(
             [await validate(draft, context) for validate in workers.validators.values()]
         )
-        judged = await _judge(draft.response, draft.draft_id, context, verdicts, workers)
+        judged = await _judge(draft, drafted, context, verdicts, workers)
     verdicts = (*verdicts, *(judged.verdicts if judged else ()))
     severity = _decide_severity(verdicts, judged)
     is_unsafe = severity in UNSAFE_SEVERITIES or (judged is not None and judged.is_withheld)
-    if is_unsafe:
+    is_unrated = not is_unsafe and _is_unrated(draft, judged, workers)
+    if is_unsafe or is_unrated:
         draft = replace(draft, withheld=True)
     result = decide_acceptance(draft, verdicts, workers.rules, validated=workers.validating)
     record = Record(
@@ -590,7 +596,21 @@ async def _check_draft(
         record = replace(record, **_list_scores(judged))
     if is_unsafe and judged is not None and judged.is_disputed:
         await workers.quarantine(record)
-    return CheckedDraft(withhold(record) if is_unsafe else record, record, drafted, judged)
+    kept = withhold(record) if is_unsafe or is_unrated else record
+    return CheckedDraft(kept, record, drafted, judged, is_unrated)
+
+
+def _is_unrated(draft: Draft, judged: JudgedDraft | None, workers: Workers) -> bool:
+    """Return True if a panel has no rating of a text and will not get one: it counts as unsafe."""
+    if workers.panel is None or not workers.validating or draft.response is None:
+        return False
+    if judged is None:
+        return has_visible_character(draft.response)
+    severities = [f for f in judged.findings if f.field == "severity"]
+    if any(f.value is not None for f in severities):
+        return False
+    # The same command asks an unavailable juror again.
+    return all(f.code != "unavailable" for f in severities)
 
 
 def withhold(record: Record) -> Record:
@@ -601,25 +621,36 @@ def withhold(record: Record) -> Record:
     draft = replace(record.draft, response=None, reasoning_content=None, withheld=True)
     verdicts = tuple(replace(v, evidence="", reason=v.code) for v in record.verdicts)
     findings = tuple(replace(f, evidence="") for f in record.findings)
-    reason: NotAccepted = "withheld"
+    withheld: NotAccepted = "withheld"
+    # The reason of an unrated draft says which rule rejected it.
+    reason = record.reason if record.draft.withheld else withheld
     return replace(record, draft=draft, verdicts=verdicts, findings=findings, reason=reason)
 
 
 async def _judge(
-    response: str,
-    item: str,
+    draft: Draft,
+    drafted: DraftAttempt,
     context: DraftContext,
     verdicts: Sequence[Verdict],
     workers: Workers,
 ) -> JudgedDraft | None:
     """Ask the panel about a response, unless there is none or a hard rule rejects it."""
+    response = draft.response or ""
     if workers.panel is None or not has_visible_character(response):
         return None
     if find_hard_failure(verdicts, workers.rules) is not None:
         return None
     scenario = context.scenario
     text = JudgedText(scenario.messages, response, context.expectation, scenario.harm)
-    return await workers.panel.judge(text, item=item)
+    readings: list[JurorReading] = []
+    try:
+        return await workers.panel.judge(text, item=draft.draft_id, on_read=readings.append)
+    except (RunError, asyncio.CancelledError):
+        # Another juror or draft stops the run, but this text is known to be unsafe.
+        if any(is_rated_unsafe(reading.findings) for reading in readings):
+            keys = (drafted.reply.key, *(reading.key for reading in readings))
+            workers.unsafe.update(key for key in keys if key)
+        raise
 
 
 def _decide_severity(verdicts: Sequence[Verdict], judged: JudgedDraft | None) -> Severity | None:

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 import safegen
-from safegen.config.recipe import Recipe
+from safegen.config.recipe import Judges, Recipe
 from safegen.core import resources
-from safegen.core.errors import BudgetSpent, ConfigError, UserError
+from safegen.core.errors import BudgetSpent, ConfigError, RunError, UserError
 from safegen.core.types import Record, Reply, Request
 from safegen.pipeline.preflight.estimate import dry_run
 from safegen.pipeline.session import reset_failures
@@ -190,6 +190,79 @@ def test_unsafe_draft_and_its_quotations_leave_no_byte(tmp_path: Path, fake: Fak
     assert {v.code for v in unsafe[0].verdicts if v.judge == "judge-b"} == {"unsafe"}
     files = [p for p in tmp_path.rglob("*") if p.is_file()]
     assert [p for p in files if b"SENTINEL" in p.read_bytes()] == []
+
+
+def _find_sentinel(folder: Path) -> list[Path]:
+    return [p for p in folder.rglob("*") if p.is_file() and b"SENTINEL" in p.read_bytes()]
+
+
+FOREIGN = (
+    "Das ist eine Antwort in einer anderen Sprache, und SENTINEL ist lang genug für die Regeln."
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "judge", "fault", "reason"),
+    [
+        (FOREIGN, {}, None, "language"),
+        (UNSAFE, "I would rather not rate this.", None, "unscored"),
+        (UNSAFE, {"severity": "abstain"}, None, "unscored"),
+        (UNSAFE, {}, "refusal", "unscored"),
+    ],
+)
+def test_unrated_draft_leaves_no_byte(
+    text: str,
+    judge: Any,
+    fault: Any,
+    reason: str,
+    tmp_path: Path,
+    fake: FakeEndpoint,
+) -> None:
+    fake.answer = answer_with({"judge-a": lambda _: judge}, lambda _: text)
+    fake.fault = lambda body, _: fault if is_judge(body) else None
+    run = safegen.generate(recipe(fake, "judge-a"), output=tmp_path, until="validate")
+    made = records(run)
+    assert {(r.draft.withheld, r.reason, r.severity) for r in made} == {(True, reason, None)}
+    assert all(r.draft.response_sha256 and r.verdicts for r in made)
+    assert _find_sentinel(tmp_path) == []
+
+
+def test_cut_draft_leaves_no_byte_with_a_panel(tmp_path: Path, fake: FakeEndpoint) -> None:
+    fake.answer = answer_with({}, lambda _: UNSAFE)
+    fake.fault = lambda *_: "length"
+    safegen.generate(recipe(fake, "judge-a"), output=tmp_path / "judged", until="validate")
+    assert _find_sentinel(tmp_path / "judged") == []
+    ruled = recipe(fake).model_copy(update={"judges": Judges()})
+    safegen.generate(ruled, output=tmp_path / "ruled", until="validate")
+    assert _find_sentinel(tmp_path / "ruled") != []
+
+
+def test_stopped_run_deletes_what_one_juror_alarms(tmp_path: Path, fake: FakeEndpoint) -> None:
+    harm = {"severity": "high", "rule": "facilitation"}
+    fake.answer = answer_with({"judge-a": lambda _: harm}, lambda _: UNSAFE)
+    away = {"base_url": "http://127.0.0.1:9/v1", "model": "judge-b", "attempts": 1}
+    panel = [ref(fake, "judge-a"), {"openai_chat": away}]
+    judged = recipe(fake, judges={"panel": panel, "traps": 0}, plan={"sets_per_harm": 4})
+    with pytest.raises(RunError, match="no answer"):
+        safegen.generate(judged, output=tmp_path, until="validate")
+    assert any(is_judge(body) for body in fake.requests)
+    assert _find_sentinel(tmp_path) == []
+
+
+def test_draft_of_an_unavailable_juror_keeps_its_text(tmp_path: Path, fake: FakeEndpoint) -> None:
+    fake.answer = answer_with({})
+    judged: list[Body] = []
+
+    def fail_first(body: Body, _: int) -> str | None:
+        judged.extend([body] if is_judge(body) else [])
+        return "reset" if judged and body == judged[0] else None
+
+    fake.fault = fail_first
+    run = safegen.generate(recipe(fake, "judge-a"), output=tmp_path, until="validate")
+    made = records(run)
+    assert any(f.outcome == "unavailable" for _, f in run.folder.read_failures())
+    assert {r.reason for r in made} >= {"unscored"}
+    assert not any(r.draft.withheld for r in made)
 
 
 def test_harm_deletes_text_also_without_a_quorum(tmp_path: Path, fake: FakeEndpoint) -> None:
