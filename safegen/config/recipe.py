@@ -471,8 +471,11 @@ def override_recipe(recipe: Recipe, overrides: Mapping[str, object]) -> Recipe:
         return Recipe.model_validate(data)
     except ValidationError as e:
         first = e.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        raise ConfigError(f"override `{key}`: {first['msg']}") from e
+        cause = first.get("ctx", {}).get("error")
+        # A combination of keys is checked in the model above them.
+        loc = (*first["loc"], *cause.loc) if isinstance(cause, KeyProblem) else first["loc"]
+        words = str(cause) if isinstance(cause, KeyProblem) else first["msg"]
+        raise ConfigError(f"override `{'.'.join(map(str, loc))}`: {words}") from e
 
 
 def _list_key_paths(values: Mapping[str, object], parent: str = "") -> Iterator[str]:

@@ -170,7 +170,9 @@ def _measure_split(votes: Sequence[bool]) -> float | None:
 def _settle(findings: Sequence[Finding], field: JurorField, rules: Judges) -> SettledField:
     asked = [f for f in findings if f.field == field and f.code != "not_asked"]
     votes = [f.value for f in asked if f.value is not None]
-    if not votes or len(votes) < count_quorum(len(asked), rules.quorum):
+    # A juror that was dropped after the traps still counts for the quorum of its panel.
+    dropped = max(0, len(rules.panel) - len({f.judge for f in findings})) if rules.quorum else 0
+    if not votes or len(votes) < count_quorum(len(asked) + dropped, rules.quorum):
         return SettledField(None, "no_quorum")
     value = settle_votes(votes, field=field, tie=rules.tie)
     return SettledField(value, "settled" if value is not None else "tie")

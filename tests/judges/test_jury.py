@@ -90,6 +90,21 @@ def test_quorum_decides_if_values_count(
     assert (decision.reward is None) == (code == "no_quorum")
 
 
+def test_quorum_counts_dropped_jurors() -> None:
+    findings = make_findings("left")
+    for quorum, code in ((2, "no_quorum"), (1, "acceptable"), (None, "acceptable")):
+        keys = {"quorum": quorum, "panel": ["offline"] * 2}
+        decision = decide(findings, mode="direct_answer", rules=rules(**keys))
+        assert decision.code == code
+
+
+def test_quorum_of_guard_and_judge_settles_help() -> None:
+    guard = make_guard_findings(GuardReading("safe", False), judge="g", mode="direct_answer")
+    keys = {"quorum": 2, "panel": ["offline"] * 2}
+    both = [*make_findings("a"), *guard]
+    assert decide(both, mode="direct_answer", rules=rules(**keys)).code == "acceptable"
+
+
 def test_guard_counts_only_for_its_questions() -> None:
     guard = make_guard_findings(GuardReading("safe", False), judge="g", mode="direct_answer")
     decision = decide([*make_findings("a"), *guard], mode="direct_answer", rules=RULES)
