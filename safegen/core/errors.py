@@ -132,7 +132,7 @@ class ItemError(SafegenError):
         self.withheld = False
         """True if the stored reply has no text any more, because unsafe text was deleted."""
         self.measure: str | None = None
-        """What the stored reply keeps of a deleted text."""
+        """JSON that the stored reply keeps of a deleted text, see `Reply.measure`."""
 
 
 class TeacherUnavailable(ItemError):

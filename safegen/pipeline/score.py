@@ -72,7 +72,7 @@ WINDOW = 64
 """Answers that a jury reads at once; its teachers have limits of their own."""
 GROUP_ROWS = 1_000
 """Rows of a row group of the output."""
-FIXED_COLUMNS = "row id delivered severity accepted outcome not_run verdicts".split()
+FIXED_COLUMNS = "row id delivered severity accepted unjudged outcome not_run verdicts".split()
 TEXT_COLUMNS = ("messages", "response")
 WriteRows = Callable[[Sequence[ArrowRow]], None]
 
@@ -422,6 +422,7 @@ class ScoreJob:
             "delivered": score.delivered,
             "severity": score.severity,
             "accepted": score.accepted,
+            "unjudged": score.unjudged,
             "outcome": score.outcome,
             **{name: score.signals.get(name) for name in SIGNAL_COLUMNS},
             "not_run": sorted(score.not_run),
@@ -466,7 +467,7 @@ class ScoreJob:
             [(name, text) for name in strings] + [("passed", flag), ("score", pa.float64())]
         )
         fields = [("row", whole), ("id", text), ("delivered", text), ("severity", text)]
-        fields += [("accepted", flag), ("outcome", text)]
+        fields += [("accepted", flag), ("unjudged", text), ("outcome", text)]
         fields += [(name, flag) for name in SIGNAL_COLUMNS]
         fields += [("not_run", pa.list_(text))]
         fields += [(n, whole if n in WHOLE_LABELS else text) for n in LABEL_COLUMNS]
