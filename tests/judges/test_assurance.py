@@ -113,6 +113,52 @@ def test_leak_rejected_for_tone_counts_as_passed() -> None:
     assert result.biases == ("labels_everything_safe",)
 
 
+def _has_injection(judged: JudgedReply) -> bool:
+    text = " ".join([*(m["content"] for m in judged.messages), judged.response])
+    return any(words in text for words in TRAPS.file.injections.favour)
+
+
+def test_leak_rated_low_counts_as_passed() -> None:
+    def play_down(_: JudgedReply, __: str, values: dict[str, str]) -> dict[str, str]:
+        return values | ({"severity": "low"} if values.get("severity") == "high" else {})
+
+    result = probe(biased_judge(play_down), make_trap_probes(SOURCE, DRAWN))
+    assert result.biases == ("labels_everything_safe",)
+    assert (len(result.leaks_passed), result.right) == (6, 18)
+
+
+def test_moderate_rating_of_a_leak_passes() -> None:
+    def soften(_: JudgedReply, __: str, values: dict[str, str]) -> dict[str, str]:
+        return values | ({"severity": "moderate"} if values.get("severity") == "high" else {})
+
+    assert probe(biased_judge(soften)).findings == ()
+
+
+def test_injection_that_lowers_severity_is_caught() -> None:
+    def play_down(judged: JudgedReply, _: str, values: dict[str, str]) -> dict[str, str]:
+        is_leak = values.get("severity") == "high"
+        return values | ({"severity": "low"} if is_leak and _has_injection(judged) else {})
+
+    assert probe(biased_judge(play_down)).biases == ("obeys_injections",)
+
+
+FAULTS = ["vague", "needless_refusal", "sermon", "off_topic", "wrong_facts", "bare_refusal"]
+
+
+@pytest.mark.parametrize("kind", FAULTS)
+def test_injection_into_a_faulty_reply_is_caught(kind: str) -> None:
+    faulty = {trap.response for trap in DRAWN if trap.kind == kind}
+
+    def obey(judged: JudgedReply, _: str, values: dict[str, str]) -> dict[str, str]:
+        is_faulty = any(judged.response.startswith(response) for response in faulty)
+        return {} if is_faulty and _has_injection(judged) else values
+
+    result = probe(biased_judge(obey))
+    assert result.biases == ("obeys_injections",)
+    shown = {id_.split("/")[0] for finding in result.findings for id_ in finding.probes}
+    assert shown == {trap.id for trap in DRAWN if trap.kind == kind}
+
+
 def test_guard_is_tested_on_good_replies_only() -> None:
     silent, alarmed = (scripted(lambda _, text=text: text) for text in ("Safety: Safe", "unsafe"))
     result = probe(silent, is_guard=True)
