@@ -17,6 +17,7 @@ from safegen.cli.render.console import (
 )
 from safegen.cli.render.tables import print_table
 from safegen.core.plural import format_plural
+from safegen.dataset.judge_results import MIN_CALIBRATED
 from safegen.pipeline.calibration import (
     MAIN_KAPPA,
     CalibrationOptions,
@@ -44,7 +45,7 @@ def show_calibration(
     """Print the agreement of judges with people, and store it in a run if one is named."""
     report = calibrate(file, columns, options)
     if run is not None:
-        attach_calibration(report, file, run=run)
+        _print_uncalibrated(attach_calibration(report, file, run=run))
     if json:
         sys.stdout.write(format_json_line({"file": str(file), **_to_json(report)}))
         return
@@ -63,6 +64,15 @@ def show_calibration(
         print_table(out, ("from", "precision", "recall", "F1", "accuracy", ""), rows)
 
 
+def _print_uncalibrated(judges: Sequence[str]) -> None:
+    if judges:
+        line = (
+            f"stored, but not called calibrated: {', '.join(judges)}; label {MIN_CALIBRATED} items or"
+            " more by both, with different labels"
+        )
+        print_out(make_console(sys.stderr), make_text(line))
+
+
 def _print_head(out: Console, file: Path, report: CalibrationReport) -> None:
     print_out(out, make_text(file, "bold"))
     ties = f", {format_plural(report.ties, 'tie')} left out" if report.ties else ""
@@ -74,8 +84,8 @@ def _print_head(out: Console, file: Path, report: CalibrationReport) -> None:
 
 
 def _agreement_rows(report: CalibrationReport) -> Iterator[Sequence[str]]:
-    if report.humans is not None:
-        yield "people", *_coefficients(report.humans, report), DASH
+    if report.people is not None:
+        yield "people", *_coefficients(report.people, report), DASH
     if report.jury is not None:
         yield "judges", *_coefficients(report.jury, report), DASH
     for judge in report.judges:
@@ -148,7 +158,7 @@ def _to_json(report: CalibrationReport) -> dict[str, Any]:
         "ties": report.ties,
         "scale": report.scale,
         "categories": report.categories,
-        "people": report.humans and _agreement_to_json(report.humans),
+        "people": report.people and _agreement_to_json(report.people),
         "jury": report.jury and _agreement_to_json(report.jury),
         "judges": [_judge_to_json(judge) for judge in report.judges],
         "scores": [

@@ -65,9 +65,11 @@ def comment_lines(
             yield f"{' ' * indent}{name}:"
             yield from comment_lines(nested, parts, indent=indent + 2)
             continue
-        yield from _entry_lines(name, value, indent)
-        if nested is not None:
+        # An absent part stays in comments, so that its lines are valid without their marks.
+        if nested is not None and value is None:
             yield from _unused_lines(nested, indent, name)
+        else:
+            yield from _entry_lines(name, value, indent)
 
 
 def _entry_lines(name: str, value: object, indent: int) -> Iterator[str]:

@@ -129,10 +129,11 @@ def make_recipe_text(
 
 
 def _add_panel_example(lines: Sequence[str], options: InitOptions) -> Iterator[str]:
-    """Add a panel in comments after the empty one."""
+    """Replace the empty panel by one in comments, which is valid without its marks."""
     for line in lines:
-        yield line
-        if line == NO_PANEL:
+        if line != NO_PANEL:
+            yield line
+        else:
             yield from (
                 f"  # {text}"
                 for text in (

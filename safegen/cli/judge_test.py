@@ -40,7 +40,7 @@ def _print_report(out: Console, test: JudgeTest) -> None:
     for result in test.results:
         style = "green" if result.passes else "bold red"
         print_out(out, "", make_text(f"{result.judge}: {_word(result)}", style))
-        for finding in result.findings:
+        for finding in result.bias_findings:
             measure = f"{abs(finding.measure):.2f}, allowed {abs(finding.bound):.2f}"
             print_out(out, make_text(f"  {finding.words} ({measure})"))
             print_out(out, make_text(f"    {', '.join(finding.probes[:6])}", "dim"))
@@ -83,7 +83,7 @@ def _to_json(test: JudgeTest, result: JurorAssurance) -> dict[str, object]:
         "misjudged": list(result.misjudged),
         "leaks_passed": list(result.leaks_passed),
         "without_verdict": dict(result.null_codes),
-        "biases": [finding._asdict() for finding in result.findings],
+        "biases": [finding._asdict() for finding in result.bias_findings],
         "shifts": [shift._asdict() for shift in result.shifts],
         "comparisons": [
             {"kind": c.kind, "n": c.n, "wrong": list(c.wrong)} for c in result.comparisons

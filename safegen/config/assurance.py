@@ -18,7 +18,7 @@ def check_traps(count: int) -> int:
     """Reject a number of traps that decides nothing."""
     if 0 < count < MIN_TRAPS:
         raise ValueError(
-            f"`{count}` traps decide nothing; use {MIN_TRAPS} or more, or 0 for no check"
+            f"fewer than {MIN_TRAPS} traps decide nothing; use {MIN_TRAPS} or more, or 0 for no check"
         )
     return count
 

@@ -33,8 +33,12 @@ def wilson_interval(hits: float, n: float) -> Interval:
     return Interval(low, high)
 
 
-def cohen_kappa(pairs: Sequence[tuple[Hashable, Hashable]]) -> float | None:
-    """Return Cohen's kappa of two raters (Cohen 1960); None without pairs, or if chance agreement is 1."""
+def pair_kappa(pairs: Sequence[tuple[Hashable, Hashable]]) -> float | None:
+    """Return Cohen's kappa of two raters (Cohen 1960); None without pairs, or if chance agreement is 1.
+
+    A label may be of any kind, and None is a label too: a reader that gives none disagrees.
+    `judges.agreement.cohen_kappa` has weights, and leaves items without a label out.
+    """
     n = len(pairs)
     if n == 0:
         return None

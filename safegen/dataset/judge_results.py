@@ -6,11 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from safegen.core.plural import format_plural
 from safegen.dataset.jury_stats import JuryStats
 from safegen.store.json_files import read_json
 from safegen.store.quarantine import count_waiting
 from safegen.store.run_folder import RunFolder
 
+MIN_CALIBRATED = 30
+"""Items with labels of people and of the judge, below which a judge is not called calibrated."""
 # Any: users may edit the files.
 ResultsJson = Mapping[str, Any]
 
@@ -59,7 +62,7 @@ class JudgeResults:
 
     @property
     def calibration_table(self) -> list[Sequence[object]]:
-        """One row for each judge, rubric and language that people labelled too."""
+        """One row for each judge, rubric and language with enough labels of people."""
         return [
             (
                 entry["judge"],
@@ -68,8 +71,32 @@ class JudgeResults:
                 entry["items"],
                 *(_format(entry[name]) for name in ("kappa", "alpha", "ac1")),
             )
-            for entry in (self.calibration or {"judges": []})["judges"]
+            for entry in self._entries
+            if entry["calibrated"]
         ]
+
+    @property
+    def uncalibrated(self) -> list[str]:
+        """Judge, language and number of items of each result with too few labels of people."""
+        return [
+            f"`{entry['judge']}` ({entry['language']}, {format_plural(entry['items'], 'item')})"
+            for entry in self._entries
+            if not entry["calibrated"]
+        ]
+
+    @property
+    def least_calibrated(self) -> int:
+        """Items from which a judge is called calibrated."""
+        return MIN_CALIBRATED
+
+    @property
+    def _entries(self) -> Sequence[ResultsJson]:
+        return (self.calibration or {"judges": []})["judges"]
+
+
+def is_calibrated(entry: ResultsJson) -> bool:
+    """Return True if a result has enough items, and labels that differ, so that α is defined."""
+    return entry["items"] >= MIN_CALIBRATED and entry["alpha"]["value"] is not None
 
 
 def read_judge_results(run: RunFolder) -> JudgeResults:
@@ -83,7 +110,11 @@ def read_judge_results(run: RunFolder) -> JudgeResults:
     )
     keys = {_key(juror) for juror in (check or {"jurors": []})["jurors"]}
     # A result of another model or rubric does not hold for this dataset.
-    entries = [e for e in (calibration or {"judges": []})["judges"] if _key(e) in keys]
+    entries = [
+        {**entry, "calibrated": is_calibrated(entry)}
+        for entry in (calibration or {"judges": []})["judges"]
+        if _key(entry) in keys
+    ]
     return JudgeResults(check, {"judges": entries} if entries else None, count_waiting(run))
 
 

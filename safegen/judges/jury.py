@@ -1,7 +1,7 @@
 """Rules of a jury: from the findings of all jurors to a decision. Pure functions.
 
 A field is settled if enough jurors answered it (the quorum). Severity is the worst of them, an
-ordinal score the median, anything else the value of most. A null finding has no vote.
+ordinal score the median, anything else the majority vote. A null finding has no vote.
 """
 
 from __future__ import annotations
@@ -369,7 +369,7 @@ def make_juror_verdict(
         version=VERSION,
         passed=decision.passed,
         score=decision.reward,
-        reason=code.replace("_", " ") if decision.passed is None else REASONS[decision.code],
+        reason=_describe_null(code) if decision.passed is None else REASONS[decision.code],
         evidence=severity.evidence if severity else "",
         severity=decision.severity,
         threshold=rules.thresholds.helpfulness.of(mode),
@@ -378,6 +378,12 @@ def make_juror_verdict(
         prompt_digest=prompt_digest,
         code=code,
     )
+
+
+def _describe_null(code: FindingCode | JuryCode) -> str:
+    if code == "answered":
+        return "no objection, but asked too little to accept it"
+    return code.replace("_", " ")
 
 
 def _find_null_code(findings: Sequence[Finding]) -> FindingCode:

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from safegen.config.goals import Goal, record_evidence
 from safegen.core.errors import ItemError
 from safegen.core.hashing import digest
-from safegen.core.statistics import Interval, cohen_kappa, wilson_interval
+from safegen.core.statistics import Interval, pair_kappa, wilson_interval
 from safegen.core.types import INTENTS, Evidence, Expectation, Intent, Teacher
 from safegen.judges.blind_labels import (
     LabelFiles,
@@ -387,7 +387,7 @@ def _measure_agreement(field: str, pairs: Sequence[tuple[Hashable, Hashable | No
         n=len(pairs),
         hits=hits,
         wrong=sum(read_label is not None and known != read_label for known, read_label in pairs),
-        kappa=cohen_kappa(pairs),
+        kappa=pair_kappa(pairs),
         miss_rate=sum(c.n for c in worst.values()) / len(pairs) if pairs else 0.0,
         worst=max(worst.values(), key=lambda c: c.share, default=None),
     )

@@ -187,9 +187,7 @@ def _swap_policy(source: ProbeSource, base: Probe) -> Iterator[Probe]:
 
 def _inject(source: ProbeSource, base: Probe, turn: int) -> Iterator[Probe]:
     trap, injections = base.trap, source.traps.file.injections
-    if not trap.is_leak and trap.fault is not None:
-        return
-    wordings = injections.favour if trap.is_leak else injections.blame
+    wordings = injections.blame if trap.fault is None else injections.favour
     prompt, tool, answer, quotation = (_pick(wordings, turn + place) for place in range(4))
     asked = Message(role="user", content=f"{trap.prompt}\n\n{prompt}")
     # Trainers and endpoints of the project know no turn of a tool, so a user turn quotes it.
@@ -197,7 +195,7 @@ def _inject(source: ProbeSource, base: Probe, turn: int) -> Iterator[Probe]:
     for name, messages in (("prompt", (asked,)), ("tool", (result, *base.text.messages))):
         probe = _vary(base, "injection", base.text.response, suffix=f"injection-{name}")
         yield replace(probe, text=base.text._replace(messages=messages))
-    if trap.is_leak:
+    if trap.fault is not None:
         # Such words in a good reply are a fault of the reply, so they may lower its verdict.
         quoted = injections.document.format(words=quotation)
         for name, words in (("answer", answer), ("quotation", quoted)):

@@ -1,4 +1,4 @@
-"""RaterAgreement of judges with people, measured on a file of labels."""
+"""Agreement of judges with people, measured on a file of labels."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class Coefficient(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class RaterAgreement:
-    """RaterAgreement of raters on the items that two or more of them labelled."""
+    """Agreement of raters on the items that two or more of them labelled."""
 
     items: int
     percent: float | None
@@ -90,7 +90,7 @@ class RaterAgreement:
 
 
 class GroupAgreement(NamedTuple):
-    """RaterAgreement of a judge with people within one group."""
+    """Agreement of a judge with people within one group."""
 
     column: str
     value: str
@@ -148,10 +148,10 @@ class CalibrationReport:
     """Items whose human labels have no most frequent or middle value."""
     scale: Scale
     categories: tuple[Label, ...]
-    humans: RaterAgreement | None
-    """RaterAgreement of the people with each other; None with one person."""
+    people: RaterAgreement | None
+    """Agreement of the people with each other; None with one person."""
     jury: RaterAgreement | None
-    """RaterAgreement of the judges with each other; None with one judge."""
+    """Agreement of the judges with each other; None with one judge."""
     judges: tuple[JudgeReport, ...]
     scores: tuple[ScoreReport, ...]
 
@@ -255,8 +255,8 @@ class _Calibration:
             ties=sum(has and label is None for has, label in zip(labelled, gold, strict=True)),
             scale=self.scale,
             categories=self.categories,
-            humans=self._panel(table.human),
-            jury=self._panel(table.judge),
+            people=self._agreement_within(table.human),
+            jury=self._agreement_within(table.judge),
             judges=tuple(
                 self._judge(name, column, gold, labelled) for name, column in table.judge.items()
             ),
@@ -272,7 +272,9 @@ class _Calibration:
         rows = zip(*self.table.human.values(), strict=True)
         return [merge([label for label in row if label is not None]) for row in rows]
 
-    def _panel(self, columns: Mapping[str, Sequence[Label | None]]) -> RaterAgreement | None:
+    def _agreement_within(
+        self, columns: Mapping[str, Sequence[Label | None]]
+    ) -> RaterAgreement | None:
         if len(columns) < 2:
             return None
         return self._agreement(list(zip(*columns.values(), strict=True)))

@@ -9,6 +9,7 @@ from typing import Any
 
 from safegen.core.errors import ConfigError
 from safegen.core.hashing import file_sha256
+from safegen.dataset.judge_results import is_calibrated
 from safegen.pipeline.api import open_run
 from safegen.pipeline.calibration import (
     MAIN_KAPPA,
@@ -27,7 +28,7 @@ LANGUAGE = "language"
 EntryJson = dict[str, Any]
 
 
-def attach_calibration(report: CalibrationReport, file: Path, *, run: Path) -> None:
+def attach_calibration(report: CalibrationReport, file: Path, *, run: Path) -> list[str]:
     """Write the agreement of each judge with people to `run/calibration.json`.
 
     A result holds for one judge, rubric and language, and replaces an earlier one of the same key.
@@ -37,6 +38,9 @@ def attach_calibration(report: CalibrationReport, file: Path, *, run: Path) -> N
         report: the result of `calibrate`.
         file: the file with the labels.
         run: the output folder of the run.
+
+    Returns:
+        The judges with a result that the card does not call calibrated.
 
     Raises:
         ConfigError: a column of the file is no judge of the run, or the run has none.
@@ -62,6 +66,7 @@ def attach_calibration(report: CalibrationReport, file: Path, *, run: Path) -> N
         write_json(folder.calibration, {"judges": [by_key[key] for key in sorted(by_key)]})
     finally:
         lock.release()
+    return sorted({str(entry["judge"]) for entry in entries if not is_calibrated(entry)})
 
 
 def _key(entry: EntryJson) -> tuple[str, ...]:

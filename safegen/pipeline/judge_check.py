@@ -148,7 +148,7 @@ def format_failure(result: JurorAssurance) -> str:
     """Describe the biases of a juror in one line."""
     words = ", ".join(
         f"{finding.words} ({abs(finding.measure):.2f}, allowed {abs(finding.bound):.2f})"
-        for finding in result.findings
+        for finding in result.bias_findings
     )
     misjudged = f"; misjudged: {', '.join(result.misjudged)}" if result.misjudged else ""
     return f"`{result.judge}` {words}; {result.right} of {result.traps} traps right{misjudged}"

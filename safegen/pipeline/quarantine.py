@@ -74,7 +74,7 @@ def accept_drafts(run: Run, ids: Iterable[str], *, clock: UnixClock = time.time)
             quarantine.accept(run.folder, record)
         _rewrite_records(run.folder, frozenset(chosen))
         for draft_id in chosen:
-            quarantine.reject(run.folder, draft_id)
+            quarantine.delete(run.folder, draft_id)
     finally:
         lock.release()
     return list(chosen)
@@ -98,7 +98,7 @@ def reject_drafts(run: Run, ids: Iterable[str], *, clock: UnixClock = time.time)
     lock = open_folder(run.folder)
     try:
         for draft_id in chosen:
-            quarantine.reject(run.folder, draft_id)
+            quarantine.delete(run.folder, draft_id)
     finally:
         lock.release()
     return list(chosen)

@@ -136,7 +136,7 @@ def accept(folder: RunFolder, record: Record) -> None:
     write_json(_reviewed(folder, draft.draft_id), record_row(accepted))
 
 
-def reject(folder: RunFolder, draft_id: str) -> None:
+def delete(folder: RunFolder, draft_id: str) -> None:
     """Delete a draft from the quarantine."""
     _path(folder, draft_id).unlink(missing_ok=True)
 

@@ -37,7 +37,10 @@ def test_init_writes_default_recipe_with_every_key(
     assert recipes.load_recipe("recipe.yaml") == Recipe(name="recipe")
     assert text.startswith(HEAD)
     values = yaml.safe_load(text)
-    assert set(values) == keys(Recipe)
+    # A part that is not set is a comment.
+    absent = keys(Recipe) - set(values)
+    assert set(values) <= keys(Recipe)
+    assert all(f"\n# {name}:\n" in text for name in absent)
     assert set(values["plan"]) == keys(recipes.Plan)
     Draft202012Validator(build_schema("recipe")).validate(values)
     assert call(capsys, "check", "recipe.yaml").code == 0
@@ -49,7 +52,8 @@ def test_recipe_keys_follow_their_docstrings() -> None:
         lines = list(comment_lines(model, {}))
         for name in model.model_fields:
             assert describe_fields(model)[name], f"{model.__name__}.{name} needs a docstring"
-            at = next(i for i, line in enumerate(lines) if line.startswith(f"{name}:"))
+            starts = (f"{name}:", f"# {name}:")
+            at = next(i for i, line in enumerate(lines) if line.startswith(starts))
             assert lines[at - 1].startswith("# "), name
         text = "\n".join(lines)
         assert all(len(line) <= 100 for line in text.split("\n"))
@@ -57,8 +61,24 @@ def test_recipe_keys_follow_their_docstrings() -> None:
 
 def test_absent_part_is_shown_in_comments() -> None:
     lines = list(comment_lines(Recipe, {"name": "k"}))
-    assert "target: null" in lines
+    assert "target: null" not in lines
+    assert "# target:" in lines
     assert "#   rounds: 5" in lines
+
+
+def test_commented_parts_load_without_their_marks(workdir: Path) -> None:
+    text = "\n".join(comment_lines(Recipe, {"name": "k"}))
+    for line in ("policy_effect:", "  least: 0.0", "  quarantine:", "    days: 30"):
+        inner = line.lstrip()
+        indent = "  " if inner in ("quarantine:", "days: 30") else ""
+        marked = f"{indent}# {line.removeprefix(indent)}"
+        assert marked in text
+        text = text.replace(marked, line, 1)
+    text = text.replace('  #   key_env: "…"', "    key_env: SHELF_KEY")
+    Path("k.yaml").write_text(text, encoding="utf-8")
+    loaded = recipes.load_recipe("k.yaml")
+    assert loaded.policy_effect == recipes.EffectSettings()
+    assert loaded.judges.quarantine == recipes.QuarantineSettings(key_env="SHELF_KEY")
 
 
 @pytest.mark.parametrize(
@@ -144,9 +164,9 @@ def test_commented_panel_loads_without_its_marks(
     path = workdir / "mine.yaml"
     text = path.read_text(encoding="utf-8")
     assert recipes.load_recipe("mine.yaml").judges.panel == ()
-    start = text.index("  panel: []\n")
+    start = text.index("  # panel:\n")
     end = text.index("\n", text.index("model: another-model"))
-    example = text[start:end].replace("  panel: []\n", "").replace("  # ", "  ")
+    example = text[start:end].replace("  # ", "  ")
     path.write_text(text[:start] + example + text[end:], encoding="utf-8")
     (juror,) = recipes.load_recipe("mine.yaml").judges.panel
     assert juror.params == {"base_url": "http://127.0.0.1:9/v1", "model": "another-model"}

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from safegen.core.statistics import cohen_kappa, wilson_interval
+from safegen.core.statistics import pair_kappa, wilson_interval
 
 
 @pytest.mark.parametrize(
@@ -18,9 +18,9 @@ def test_wilson_interval_equals_published_values(
 def test_kappa_equals_the_textbook_value() -> None:
     # 20 yes/yes, 5 yes/no, 10 no/yes, 15 no/no: observed 0.70, by chance 0.50
     pairs = [("y", "y")] * 20 + [("y", "n")] * 5 + [("n", "y")] * 10 + [("n", "n")] * 15
-    assert cohen_kappa(pairs) == pytest.approx(0.4)
+    assert pair_kappa(pairs) == pytest.approx(0.4)
 
 
 def test_kappa_is_none_if_chance_explains_all() -> None:
-    assert cohen_kappa([]) is None
-    assert cohen_kappa([("y", "y")] * 5) is None
+    assert pair_kappa([]) is None
+    assert pair_kappa([("y", "y")] * 5) is None

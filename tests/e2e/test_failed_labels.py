@@ -61,7 +61,10 @@ def planned_ids(folder: Path) -> set[str]:
     return {a["value"] for a in attributes if a["axis"] == "source_id"}
 
 
-@pytest.mark.parametrize("outcome", ["malformed", "refused", "unavailable"])
+@pytest.mark.parametrize(
+    "outcome",
+    ["malformed", *(pytest.param(o, marks=pytest.mark.slow) for o in ("refused", "unavailable"))],
+)
 def test_retry_plans_rows_of_failed_labellers(
     workdir: Path, capsys: pytest.CaptureFixture[str], outcome: str
 ) -> None:

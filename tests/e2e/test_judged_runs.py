@@ -35,6 +35,7 @@ def recipe(folder: Path, url: str) -> Path:
     )
 
 
+@pytest.mark.slow
 def test_killed_judged_run_repeats_no_stored_reply(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

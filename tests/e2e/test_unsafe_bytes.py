@@ -83,6 +83,7 @@ def test_whole_run_keeps_no_withheld_byte(reasoning: bool, tmp_path: Path) -> No
     assert {"run/journal.sqlite", "run/records/00000.parquet"} <= set(kept)
 
 
+@pytest.mark.slow
 def test_reasoning_of_withheld_answer_keeps_no_byte(tmp_path: Path) -> None:
     folder = tmp_path / "work"
     with FakeEndpoint(long_answer, extra={"reasoning_content": f"Use {SECRET} now."}) as fake:
@@ -93,7 +94,7 @@ def test_reasoning_of_withheld_answer_keeps_no_byte(tmp_path: Path) -> None:
     assert list(files_with(folder / "out", SECRET)) == []
 
 
-@kill_counts(8)
+@kill_counts(8, slow_only=True)
 def test_killed_runs_keep_no_withheld_byte(kills: int, tmp_path: Path) -> None:
     moments = random.Random(5)
     with FakeEndpoint(answer, latency_s=LATENCY_S) as fake:

@@ -6,13 +6,16 @@ import asyncio
 import json
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import get_args
 
 import pytest
+from pydantic import ValidationError
 
 from safegen.config.assurance import AssuranceBounds
+from safegen.config.recipe import Recipe
 from safegen.core.errors import ConfigError, TeacherUnavailable
 from safegen.core.types import Request, Teacher
-from safegen.judges.assurance import BIAS_WORDS, BIASES, JurorAssurance, ask_probes, assess
+from safegen.judges.assurance import BIAS_WORDS, Bias, JurorAssurance, ask_probes, assess
 from safegen.judges.juror import Juror, load_judge_prompt
 from safegen.judges.probes import (
     Probe,
@@ -52,7 +55,7 @@ def probe(
 
 def test_honest_judge_passes_all_probes() -> None:
     result = probe(honest_judge())
-    assert (result.findings, result.misjudged, result.right) == ((), (), 24)
+    assert (result.bias_findings, result.misjudged, result.right) == ((), (), 24)
     assert {(c.kind, len(c.wrong)) for c in result.comparisons} == {
         (kind, 0) for kind in ("clause_order", "synonyms", "numbering", "policy_swap", "injection")
     }
@@ -82,7 +85,7 @@ def test_bias_of_a_silent_judge_is_named(name: str) -> None:
 
 
 def test_biases_have_words_for_people() -> None:
-    assert set(BIAS_WORDS) == set(BIASES)
+    assert set(BIAS_WORDS) == set(get_args(Bias))
 
 
 def test_outage_is_reported_as_no_answers() -> None:
@@ -110,11 +113,64 @@ def test_leak_rejected_for_tone_counts_as_passed() -> None:
     assert result.biases == ("labels_everything_safe",)
 
 
+def _has_injection(judged: JudgedReply) -> bool:
+    text = " ".join([*(m["content"] for m in judged.messages), judged.response])
+    return any(words in text for words in TRAPS.file.injections.favour)
+
+
+def test_leak_rated_low_counts_as_passed() -> None:
+    def play_down(_: JudgedReply, __: str, values: dict[str, str]) -> dict[str, str]:
+        return values | ({"severity": "low"} if values.get("severity") == "high" else {})
+
+    result = probe(biased_judge(play_down), make_trap_probes(SOURCE, DRAWN))
+    assert result.biases == ("labels_everything_safe",)
+    assert (len(result.leaks_passed), result.right) == (6, 18)
+
+
+def test_moderate_rating_of_a_leak_passes() -> None:
+    def soften(_: JudgedReply, __: str, values: dict[str, str]) -> dict[str, str]:
+        return values | ({"severity": "moderate"} if values.get("severity") == "high" else {})
+
+    assert probe(biased_judge(soften)).findings == ()
+
+
+def test_injection_that_lowers_severity_is_caught() -> None:
+    def play_down(judged: JudgedReply, _: str, values: dict[str, str]) -> dict[str, str]:
+        is_leak = values.get("severity") == "high"
+        return values | ({"severity": "low"} if is_leak and _has_injection(judged) else {})
+
+    assert probe(biased_judge(play_down)).biases == ("obeys_injections",)
+
+
+FAULTS = ["vague", "needless_refusal", "sermon", "off_topic", "wrong_facts", "bare_refusal"]
+
+
+@pytest.mark.parametrize("kind", FAULTS)
+def test_injection_into_a_faulty_reply_is_caught(kind: str) -> None:
+    faulty = {trap.response for trap in DRAWN if trap.kind == kind}
+
+    def obey(judged: JudgedReply, _: str, values: dict[str, str]) -> dict[str, str]:
+        is_faulty = any(judged.response.startswith(response) for response in faulty)
+        return {} if is_faulty and _has_injection(judged) else values
+
+    result = probe(biased_judge(obey))
+    assert result.biases == ("obeys_injections",)
+    shown = {id_.split("/")[0] for finding in result.findings for id_ in finding.probes}
+    assert shown == {trap.id for trap in DRAWN if trap.kind == kind}
+
+
 def test_guard_is_tested_on_good_replies_only() -> None:
     silent, alarmed = (scripted(lambda _, text=text: text) for text in ("Safety: Safe", "unsafe"))
     result = probe(silent, is_guard=True)
-    assert (result.findings, result.traps, result.comparisons) == ((), 6, ())
+    assert (result.bias_findings, result.traps, result.comparisons) == ((), 6, ())
     assert probe(alarmed, is_guard=True).biases == ("rejects_good_replies",)
+
+
+def test_too_few_traps_are_named_once() -> None:
+    with pytest.raises(ValidationError, match="fewer than 20 traps decide nothing") as caught:
+        Recipe.model_validate({"name": "few", "judges": {"traps": 7}})
+    assert caught.value.errors()[0]["input"] == 7
+    assert "7" not in caught.value.errors()[0]["msg"]
 
 
 def test_drawn_traps_keep_each_kind() -> None:

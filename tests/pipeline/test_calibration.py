@@ -175,9 +175,9 @@ def test_three_people_allow_the_alternative_test(tmp_path: Path) -> None:
     assert good is not None
     assert bad is not None
     assert (good.passes, bad.passes) == (True, False)
-    assert report.humans is not None
+    assert report.people is not None
     assert report.jury is not None
-    assert report.humans.items == report.jury.items == 60
+    assert report.people.items == report.jury.items == 60
 
 
 def test_two_people_allow_no_alternative_test(tmp_path: Path) -> None:

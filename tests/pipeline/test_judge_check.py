@@ -168,8 +168,12 @@ def test_judge_command_prints_biases(
     assert "labels everything safe" in call(capsys, "judge", "test", path).out
 
 
+def read_card(output: Path) -> str:
+    return (output / "README.md").read_text(encoding="utf-8")
+
+
 LABELS = "id,language,human_a,judge_judge_a\n" + "\n".join(
-    f"{n},en,{'no' if n % 3 else 'yes'},{'no' if n % 3 else 'yes'}" for n in range(12)
+    f"{n},en,{'no' if n % 3 else 'yes'},{'no' if n % 3 else 'yes'}" for n in range(30)
 )
 
 
@@ -188,10 +192,20 @@ def test_labels_of_people_reach_the_card(
     assert (entry["judge"], entry["model"], entry["rubric"]) == tuple(
         key[name] for name in ("judge", "model", "rubric")
     )
-    assert (entry["language"], entry["items"], entry["kappa"]["value"]) == ("en", 12, 1.0)
-    assert "Calibrated against labels of people" in (output / "README.md").read_text(
-        encoding="utf-8"
-    )
+    assert (entry["language"], entry["items"], entry["kappa"]["value"]) == ("en", 30, 1.0)
+    assert entry["calibrated"] is True
+    assert "Calibrated against labels of people" in read_card(output)
+    few = LABELS.splitlines()[:30]
+    equal = [LABELS.splitlines()[0], *(f"{n},en,no,no" for n in range(40))]
+    for lines, items in ((few, 29), (equal, 40)):
+        labels.write_text("\n".join(lines), encoding="utf-8")
+        result = call(capsys, *arguments)
+        assert (result.code, "not called calibrated" in result.err) == (0, True)
+        rebuild(output)
+        card = read_card(output)
+        assert "Calibrated against labels of people" not in card
+        assert "They were not calibrated against labels of people." in card
+        assert f"or all labels are equal: `judge-a` (en, {items} items)." in card
     labels.write_text(LABELS.replace("judge_judge_a", "judge_other"), encoding="utf-8")
     result = call(capsys, *arguments)
     assert (result.code, "is no judge of the run" in result.err) == (2, True)

@@ -102,6 +102,8 @@ def test_disputed_draft_without_a_key_is_withheld(tmp_path: Path, fake: FakeEndp
     assert all(r.draft.withheld for r in records(run))
     assert not (run.folder.root / "quarantine").exists()
     assert files_with(tmp_path, SECRET) == []
+    total = safegen.score(tmp_path).report.total
+    assert total.unanswered == {"withheld": len(records(run))}
 
 
 def test_missing_key_is_named_before_and_during_a_run(
@@ -140,7 +142,7 @@ def test_unanimous_draft_is_not_quarantined(tmp_path: Path, fake: FakeEndpoint, 
 
 
 def test_person_accepts_and_rejects_disputed_drafts(
-    tmp_path: Path, fake: FakeEndpoint, key: str
+    tmp_path: Path, fake: FakeEndpoint, key: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = disputed(fake, tmp_path)
     first, second, *_ = (r.draft.draft_id for r in records(run))
@@ -153,6 +155,9 @@ def test_person_accepts_and_rejects_disputed_drafts(
     rebuilt = rebuild(tmp_path).run
     assert rebuilt.report is not None
     assert rebuilt.report.accepted_by == {"human": 1}
+    capsys.readouterr()
+    run_command(["build", str(tmp_path)])
+    assert "1 row accepted by a person" in " ".join(capsys.readouterr().err.split())
     assert [m[-1]["content"] for m in rebuilt.view("sft")["messages"].to_list()] == [SPILLED]
     # A shard that runs again keeps the decision, and asks for nothing that was deleted.
     for path in (tmp_path / "run" / "records").iterdir():

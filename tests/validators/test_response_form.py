@@ -280,6 +280,7 @@ def test_language_without_model_gets_no_verdict() -> None:
     assert (verdict.passed, verdict.code) == (None, "no_form_model")
 
 
+@pytest.mark.slow
 def test_weights_are_small_and_fit_the_bank() -> None:
     path = find_model_file("en")
     assert path is not None

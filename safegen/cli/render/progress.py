@@ -35,7 +35,7 @@ UNITS: Mapping[Stage, str] = {
     "drafting": "drafts",
     "labelling": "prompts read",
     "checking": "known prompts read to check the labellers",
-    "trapping": "traps read to check the judges",
+    "trapping": "probes read to check the judges",
     "scoring": "answers",
 }
 """Items that each stage counts."""
@@ -88,7 +88,7 @@ class ProgressView(NamedTuple):
         if self.stage == "labelling":
             return f"{format_plural(self.planned, 'prompt')} for the labellers to read"
         if self.stage == "trapping":
-            return f"{format_plural(self.planned, 'trap')} for the judges to read"
+            return f"{format_plural(self.planned, 'probe')} for the judges to read"
         if self.stage == "scoring":
             return "scoring answers"
         drafts = format_plural(self.planned, "draft")

@@ -75,7 +75,13 @@ SHOW = "safegen show {folder} --reason {reason}"
 UNCHECKED_TEXT = (
     "not checked at all: the recipe requires no validator, so every answer was accepted"
 )
-_REVIEWS = {"rules": RULES_ONLY_TEXT, "judge": JUDGED_TEXT, "nothing": UNCHECKED_TEXT}
+HUMAN_TEXT = "accepted by a person in the review of the quarantine"
+_REVIEWS = {
+    "rules": RULES_ONLY_TEXT,
+    "judge": JUDGED_TEXT,
+    "human": HUMAN_TEXT,
+    "nothing": UNCHECKED_TEXT,
+}
 """Notes on rows by what accepted them."""
 DEMO_TEXT = (
     "written by the embedded teacher, not by a language model;"
