@@ -103,7 +103,7 @@ def test_term_ends_run_whose_int_is_ignored(tmp_path: Path) -> None:
         assert "interrupted;" in err
 
 
-@pytest.mark.parametrize("limited", ["all", "each second"])
+@pytest.mark.parametrize("limited", ["each second", pytest.param("all", marks=pytest.mark.slow)])
 def test_interrupt_ends_a_long_wait_at_once(limited: str, tmp_path: Path) -> None:
     def fault(body: Body, nth: int) -> str | None:
         return "429" if limited == "all" or len(endpoint.requests) % 2 else None

@@ -170,6 +170,7 @@ SIZES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sizes", SIZES.values(), ids=SIZES.keys())
 def test_pairwise_arrays_are_near_allpairspy_size(sizes: list[int]) -> None:
     model = CoverageModel(uniform(*sizes))

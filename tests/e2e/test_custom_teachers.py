@@ -201,6 +201,7 @@ def fatal(*, kill_at: int) -> Teacher:
 """
 
 
+@pytest.mark.slow
 def test_killed_plugin_repeats_at_most_one_call(tmp_path: Path) -> None:
     """A factory without a parameter `journal` has the layers of a function with an identity."""
     (tmp_path / "fatal.py").write_text(PLUGIN)

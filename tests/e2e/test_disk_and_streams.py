@@ -55,6 +55,7 @@ def test_too_little_disk_space_stops_before_requests(
         assert cli(capsys, "generate", "r.yaml", "-o", "out").code == 0
 
 
+@pytest.mark.slow
 def test_closed_reader_loses_no_work(workdir: Path) -> None:
     (workdir / "r.yaml").write_text("name: a\nplan: {harms: [property.theft]}\n", encoding="utf-8")
     with subprocess.Popen(
@@ -73,7 +74,10 @@ def test_closed_reader_loses_no_work(workdir: Path) -> None:
     assert shell("verify", "out", cwd=workdir).code == 0
 
 
-@pytest.mark.parametrize("closed", [1, 2], ids=["stdout", "stderr"])
+@pytest.mark.parametrize(
+    "closed",
+    [pytest.param(1, id="stdout"), pytest.param(2, id="stderr", marks=pytest.mark.slow)],
+)
 def test_closed_streams_do_not_fail_the_run(closed: int, workdir: Path) -> None:
     (workdir / "r.yaml").write_text("name: a\nplan: {harms: [property.theft]}\n", encoding="utf-8")
     done = subprocess.run(

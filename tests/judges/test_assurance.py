@@ -9,8 +9,10 @@ from dataclasses import replace
 from typing import get_args
 
 import pytest
+from pydantic import ValidationError
 
 from safegen.config.assurance import AssuranceBounds
+from safegen.config.recipe import Recipe
 from safegen.core.errors import ConfigError, TeacherUnavailable
 from safegen.core.types import Request, Teacher
 from safegen.judges.assurance import BIAS_WORDS, Bias, JurorAssurance, ask_probes, assess
@@ -162,6 +164,13 @@ def test_guard_is_tested_on_good_replies_only() -> None:
     result = probe(silent, is_guard=True)
     assert (result.bias_findings, result.traps, result.comparisons) == ((), 6, ())
     assert probe(alarmed, is_guard=True).biases == ("rejects_good_replies",)
+
+
+def test_too_few_traps_are_named_once() -> None:
+    with pytest.raises(ValidationError, match="fewer than 20 traps decide nothing") as caught:
+        Recipe.model_validate({"name": "few", "judges": {"traps": 7}})
+    assert caught.value.errors()[0]["input"] == 7
+    assert "7" not in caught.value.errors()[0]["msg"]
 
 
 def test_drawn_traps_keep_each_kind() -> None:

@@ -259,6 +259,12 @@ def test_juror_code_says_why_it_cannot_decide(findings: tuple[Finding, ...], cod
     assert (verdict.passed is None) == (code not in ("acceptable", "unsafe"))
 
 
+def test_guard_without_objection_is_described() -> None:
+    findings = make_guard_findings(GuardReading("safe", False), judge="g", mode="direct_answer")
+    verdict = make_juror_verdict(findings, mode="direct_answer", rules=RULES, prompt_digest="d")
+    assert verdict.reason == "no objection, but asked too little to accept it"
+
+
 def test_quorum_of_no_jurors_is_not_met() -> None:
     assert [count_quorum(n, None) for n in (1, 2, 3, 4)] == [1, 2, 2, 3]
     assert count_quorum(2, 3) == 2

@@ -14,7 +14,13 @@ from safegen.testing import scripted
 from tests.pipeline.test_top_up import recipe
 
 
-@pytest.mark.parametrize("name", ["prepare_run", "write_plan", "curate", "build"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "curate",
+        *(pytest.param(n, marks=pytest.mark.slow) for n in ("prepare_run", "write_plan", "build")),
+    ],
+)
 async def test_blocking_step_runs_outside_the_loop(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

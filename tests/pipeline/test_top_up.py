@@ -94,6 +94,7 @@ async def test_rejections_are_refilled_within_the_round_limit(tmp_path: Path) ->
     assert (target_of(done).shortfall, target_of(done).stop_code) == ({}, "met")
 
 
+@pytest.mark.slow
 async def test_reply_order_changes_no_byte(tmp_path: Path) -> None:
     digests = []
     for seed in range(2):
@@ -194,6 +195,7 @@ async def test_stalled_cell_does_not_stop_others(
     assert max(rounds["others"]) > 2
 
 
+@pytest.mark.slow
 async def test_raised_target_resumes_without_double_payment(
     tmp_path: Path,
 ) -> None:
