@@ -17,7 +17,7 @@ from safegen.cli.render.console import (
 )
 from safegen.cli.render.progress import print_line, show_progress
 from safegen.cli.render.tables import print_table
-from safegen.cli.score import DASH, HEADS, LEVELS, list_levels, list_rates
+from safegen.cli.score import DASH, HEADS, LEVELS, format_unjudged, list_levels, list_rates
 from safegen.config.recipe import PluginRef
 from safegen.core import plugins as plugin_lookup
 from safegen.core.errors import UserError
@@ -37,7 +37,10 @@ def run_evaluate(
     plugins: Sequence[str],
     json: bool,
 ) -> int:
-    """Evaluate models, print the comparison, and return the exit code: 1 if a model has no answer."""
+    """Evaluate models, print the comparison, and return the exit code.
+
+    It is 1 if a model has no answer, or if the panel decided about none of its answers.
+    """
     refs = make_models(models, endpoints=endpoints, key_names=key_names)
     try:
         with show_progress(sys.stderr) as (watch, _):
@@ -51,7 +54,11 @@ def run_evaluate(
         sys.stdout.write(format_json_line(evaluation.to_json()))
     else:
         _print_evaluation(evaluation)
-    return 0 if all(model.report.rows for model in evaluation.models) else 1
+    totals = [(model.name, model.report.total) for model in evaluation.models]
+    for name, total in totals:
+        if total.unjudged:
+            print_line(sys.stderr, f"warning: {name}: {format_unjudged(total)}")
+    return 0 if all(total.n and not total.lacks_judgement for _, total in totals) else 1
 
 
 def make_models(
@@ -100,6 +107,8 @@ def _print_evaluation(evaluation: Evaluation) -> None:
     levels = [(m.name, *list_levels(m.report.total)) for m in evaluation.models]
     print_table(out, ("model", "level known", *LEVELS), levels)
     for pair in evaluation.comparisons:
+        if not pair.differences:
+            continue
         print_out(out, "", make_text(f"{pair.other} minus {pair.baseline}", "bold"))
         print_table(
             out,

@@ -41,7 +41,7 @@ def run_score(
     plugins: Sequence[str],
     json: bool,
 ) -> int:
-    """Score a file, print the report, and return the exit code: 1 if no row was scored."""
+    """Score a file, print the report, and return the exit code: 1 if no row was scored or judged."""
     if reveal and output is None:
         raise UserError("`--reveal` adds texts to the rows of `-o FILE.parquet`; name one")
     if output is not None and output.suffix != ".parquet":
@@ -66,7 +66,9 @@ def run_score(
     else:
         _print_report(file, report)
     _print_bad_rows(report)
-    return 0 if report.rows else 1
+    if report.total.unjudged:
+        print_line(sys.stderr, f"warning: {format_unjudged(report.total)}")
+    return 1 if not report.rows or report.total.lacks_judgement else 0
 
 
 def _print_report(file: str, report: AnswerReport) -> None:
@@ -112,6 +114,15 @@ def list_levels(group: GroupScores) -> tuple[str, ...]:
     """Write the number of answers with a known level and the share of each level."""
     rates = [group.level_rate(level) for level in LEVELS]
     return f"{rates[0].n:,}", *map(format_rate, rates)
+
+
+def format_unjudged(group: GroupScores) -> str:
+    """Write the share of answers that the panel did not decide, by reason."""
+    missed = sum(group.unjudged.values())
+    return (
+        f"the panel did not decide about {missed:,} of {group.n:,} answers"
+        f" ({100 * missed / group.n:.0f}%: {format_counts(group.unjudged)}); rates leave out what is undecided"
+    )
 
 
 def format_rate(rate: Rate) -> str:

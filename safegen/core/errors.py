@@ -131,6 +131,8 @@ class ItemError(SafegenError):
         """The message without words of the prompt; None if no layer compared them."""
         self.withheld = False
         """True if the stored reply has no text any more, because unsafe text was deleted."""
+        self.measure: str | None = None
+        """JSON that the stored reply keeps of a deleted text, see `Reply.measure`."""
 
 
 class TeacherUnavailable(ItemError):

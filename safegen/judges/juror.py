@@ -37,6 +37,7 @@ from safegen.judges.guard import (
     make_guard_messages,
     read_guard_text,
 )
+from safegen.judges.kept_findings import recall_findings
 from safegen.policy.compile import PropositionKind, Rubric, compile_rubric
 from safegen.policy.spec import Policy
 
@@ -198,20 +199,32 @@ async def ask_juror(
         request = make_judge_request(text, rubric, template, sample=juror.sample, item=item)
     try:
         reply = await juror.teacher(request)
+        # An equal reply was rated unsafe, and the answers that quote it were deleted.
+        if reply.withheld:
+            return _recall(juror, text, rubric, key=reply.key, measure=reply.measure)
         if reply.outcome != "ok":
             code = CODES[reply.outcome]
             return JurorReading(juror.name, _make_null(juror, code), rubric.digest, key=reply.key)
-        # An equal reply was rated unsafe, and the answers that quote it were deleted.
-        if reply.withheld:
-            findings = _make_null(juror, "withheld")
-            return JurorReading(juror.name, findings, rubric.digest, key=reply.key)
         findings = _read_reply(reply, juror, text)
     except ItemError as e:
         if e.withheld:
-            return JurorReading(juror.name, _make_null(juror, "withheld"), rubric.digest, key=e.key)
+            return _recall(juror, text, rubric, key=e.key, measure=e.measure)
         findings = _make_null(juror, CODES[e.outcome])
         return JurorReading(juror.name, findings, rubric.digest, error=e, key=e.key)
     return JurorReading(juror.name, findings, rubric.digest, key=reply.key)
+
+
+def _recall(
+    juror: Juror,
+    text: JudgedText,
+    rubric: RenderedRubric,
+    *,
+    key: str | None,
+    measure: str | None,
+) -> JurorReading:
+    """Read what a deleted answer found; without a measure, its findings have no values."""
+    kept = recall_findings(measure, judge=juror.name, mode=text.expectation.mode)
+    return JurorReading(juror.name, kept or _make_null(juror, "withheld"), rubric.digest, key=key)
 
 
 def _read_reply(reply: Reply, juror: Juror, text: JudgedText) -> tuple[Finding, ...]:

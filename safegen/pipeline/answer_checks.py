@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple, cast
+from typing import Literal, NamedTuple, cast
 
 from safegen.config.recipe import PluginRef, Recipe
 from safegen.core import plugins
 from safegen.core.types import (
     ANSWER_SIGNALS,
     DETAIL_LEVELS,
+    JUROR,
     JURY,
     AnswerLabel,
     AnswerSignal,
@@ -19,6 +21,7 @@ from safegen.core.types import (
     DraftContext,
     DraftValidator,
     Expectation,
+    FindingCode,
     Knowledge,
     NotAccepted,
     Outcome,
@@ -33,7 +36,7 @@ from safegen.core.types import (
 )
 from safegen.core.visible_text import has_visible_character
 from safegen.judges.juror import JudgedText
-from safegen.judges.jury import JuryDecision, decide, read_jury_signals
+from safegen.judges.jury import JuryCode, JuryDecision, decide, read_jury_signals
 from safegen.judges.panel import JudgedDraft, Judging
 from safegen.pipeline.acceptance import (
     decide_acceptance,
@@ -55,6 +58,8 @@ from safegen.scenarios.user_prompts.answer_rows import AnsweredRow, AnswerLabels
 
 UNDECIDED: frozenset[NotAccepted] = frozenset({"unscored", "unjudged"})
 """Reasons of answers that no check rejects."""
+UnjudgedCode = FindingCode | JuryCode | Literal["no_rubric"]
+"""Reason why a panel did not decide about an answer: the jurors' most frequent one, or a missing label."""
 EXPECTED_LABELS = ("mode", "ceiling", "floor")
 """Labels that the policy computes if a row lacks one and states no other value."""
 
@@ -97,6 +102,10 @@ class AnswerScore(NamedTuple):
     accepted: bool | None
     """True if the jury accepts it, or without one if every required validator passed; None if undecided."""
     judged: JudgedDraft | None = None
+    is_judged: bool = False
+    """True if a panel decided."""
+    unjudged: UnjudgedCode | None = None
+    """Why the panel of the recipe did not decide; None if it did, or if it is not to read the answer."""
 
     @property
     def outcome(self) -> Outcome:
@@ -257,7 +266,10 @@ class AnswerChecker:
         score = self.summarise(answer, record.verdicts)
         # A lost request is no fault of the answer.
         is_lost = record.draft.response is None and not record.draft.withheld
-        accepted = None if is_lost and record.draft.outcome != "refused" else record.accepted
+        is_open = score.accepted is None
+        accepted: bool | None = record.accepted
+        if not accepted and (is_open or (is_lost and record.draft.outcome != "refused")):
+            accepted = None
         return score._replace(accepted=accepted, severity=record.severity)
 
     def summarise(
@@ -270,29 +282,70 @@ class AnswerChecker:
     ) -> AnswerScore:
         """Read what the verdicts on an answer show."""
         decision = judged.decision if judged else answer.decision
+        signals: Mapping[AnswerSignal, bool | None]
         signals = read_signals(answer, verdicts, self._traits)
+        unjudged = self._find_unjudged(answer, verdicts, decision)
+        # Rules must not speak for judges: a rate would mix two measures.
         if decision is not None:
             mode = answer.context.expectation.mode
             thresholds = self.context.recipe.judges.thresholds
             found = read_jury_signals(decision, mode=mode, thresholds=thresholds)
-            signals |= {n: v for n, v in found.items() if n in signals and v is not None}
+            signals = {name: found[name] for name in signals}
+        elif unjudged is not None:
+            signals = {name: None for name in signals}
         severity = decision.severity if decision else None
+        accepted = self._read_acceptance(answer.draft, verdicts)
         return AnswerScore(
             answer=answer,
             verdicts=tuple(verdicts),
             not_run=not_run or {},
-            delivered=_find_delivered(answer.draft, verdicts),
+            delivered=None
+            if unjudged and not (decision and decision.delivered)
+            else _find_delivered(answer.draft, verdicts),
             severity=severity if severity is not None else worst_severity(verdicts),
             signals=signals,
-            accepted=self._read_acceptance(answer.draft, verdicts),
+            accepted=None if unjudged else accepted,
             judged=judged,
+            is_judged=decision is not None and unjudged is None,
+            unjudged=unjudged,
         )
+
+    def _find_unjudged(
+        self,
+        answer: AnsweredPrompt,
+        verdicts: Sequence[Verdict],
+        decision: JuryDecision | None,
+    ) -> UnjudgedCode | None:
+        """Return why the panel did not decide about an answer that it is to read."""
+        if decision is not None:
+            return _find_null_code(verdicts, decision) if decision.passed is None else None
+        if self._rules.judges is None or find_hard_failure(verdicts, self._rules):
+            return None
+        draft = answer.draft
+        if draft.outcome != "ok" or not (
+            draft.withheld or has_visible_character(draft.response or "")
+        ):
+            return None
+        code: UnjudgedCode = "no_rubric" if self.list_missing_rubric(answer.labels) else "no_quorum"
+        return code
 
     def _read_acceptance(self, draft: Draft, verdicts: Sequence[Verdict]) -> bool | None:
         if not (self._rules.required or self._rules.judges):
             return None
         reason = decide_acceptance(draft, verdicts, self._rules).reason
         return None if reason in UNDECIDED else reason is None
+
+
+def _find_null_code(verdicts: Sequence[Verdict], decision: JuryDecision) -> UnjudgedCode:
+    """Return the most frequent reason of jurors that did not decide; the jury's own without one."""
+    if decision.code != "no_quorum":
+        return decision.code
+    codes = Counter(v.code for v in verdicts if v.validator == JUROR and v.passed is None)
+    # A guard without objections has answered all that it is asked.
+    answered: FindingCode = "answered"
+    del codes[answered]
+    code = max(sorted(codes), key=lambda name: codes[name], default=decision.code)
+    return cast("UnjudgedCode", code)
 
 
 def read_traits(context: RunContext) -> dict[str, ValidatorTraits[str]]:

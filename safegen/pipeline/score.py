@@ -33,6 +33,7 @@ from safegen.core.errors import UserError
 from safegen.core.progress import Progress
 from safegen.core.types import MODES, UNSAFE_SEVERITIES, AnswerSignal, Mode, Teacher
 from safegen.judges.juror import JudgedText
+from safegen.judges.kept_findings import keep_findings
 from safegen.judges.panel import JudgedDraft, Panel
 from safegen.pipeline.answer_checks import (
     AnswerChecker,
@@ -71,7 +72,7 @@ WINDOW = 64
 """Answers that a jury reads at once; its teachers have limits of their own."""
 GROUP_ROWS = 1_000
 """Rows of a row group of the output."""
-FIXED_COLUMNS = "row id delivered severity accepted outcome not_run verdicts".split()
+FIXED_COLUMNS = "row id delivered severity accepted unjudged outcome not_run verdicts".split()
 TEXT_COLUMNS = ("messages", "response")
 WriteRows = Callable[[Sequence[ArrowRow]], None]
 
@@ -335,8 +336,8 @@ class ScoreJob:
     checker: AnswerChecker
     report: AnswerReport
     reveal: bool = False
-    scrub: Callable[[Sequence[str]], Awaitable[None]] | None = None
-    """Deletes replies of judges that may quote an unsafe answer."""
+    scrub: Callable[[Sequence[str], Mapping[str, str]], Awaitable[None]] | None = None
+    """Deletes replies of judges that may quote an unsafe answer, and keeps their findings."""
     progress: Progress = field(default_factory=Progress)
 
     async def run(self, write: WriteRows | None = None) -> AnswerReport:
@@ -368,10 +369,20 @@ class ScoreJob:
         return self.report
 
     async def _scrub_unsafe(self, scores: Sequence[AnswerScore]) -> None:
-        unsafe = [s.judged for s in scores if s.judged and s.severity in UNSAFE_SEVERITIES]
-        keys = [key for judged in unsafe for key in judged.keys]
+        keys: list[str] = []
+        measures: dict[str, str] = {}
+        for score in scores:
+            if score.judged is None or score.severity not in UNSAFE_SEVERITIES:
+                continue
+            mode = score.answer.context.expectation.mode
+            for reading in score.judged.readings:
+                if reading.key is None:
+                    continue
+                keys.append(reading.key)
+                if kept := keep_findings(reading.findings, mode=mode):
+                    measures[reading.key] = kept
         if keys and self.scrub is not None:
-            await self.scrub(keys)
+            await self.scrub(keys, measures)
 
     async def _iter_scores(self) -> AsyncIterator[list[AnswerScore]]:
         """Score batches in order, several at once so that a jury's requests overlap."""
@@ -411,6 +422,7 @@ class ScoreJob:
             "delivered": score.delivered,
             "severity": score.severity,
             "accepted": score.accepted,
+            "unjudged": score.unjudged,
             "outcome": score.outcome,
             **{name: score.signals.get(name) for name in SIGNAL_COLUMNS},
             "not_run": sorted(score.not_run),
@@ -455,7 +467,7 @@ class ScoreJob:
             [(name, text) for name in strings] + [("passed", flag), ("score", pa.float64())]
         )
         fields = [("row", whole), ("id", text), ("delivered", text), ("severity", text)]
-        fields += [("accepted", flag), ("outcome", text)]
+        fields += [("accepted", flag), ("unjudged", text), ("outcome", text)]
         fields += [(name, flag) for name in SIGNAL_COLUMNS]
         fields += [("not_run", pa.list_(text))]
         fields += [(n, whole if n in WHOLE_LABELS else text) for n in LABEL_COLUMNS]

@@ -9,8 +9,8 @@ from typing import NamedTuple, cast, get_args
 
 from safegen.core.errors import ConfigError
 from safegen.core.statistics import Interval, wilson_interval
-from safegen.core.types import ANSWER_SIGNALS, AnswerSignal, Assistance
-from safegen.pipeline.answer_checks import AnswerScore
+from safegen.core.types import ANSWER_SIGNALS, AnswerSignal, Assistance, NotAccepted, Outcome
+from safegen.pipeline.answer_checks import AnswerScore, UnjudgedCode
 from safegen.scenarios.user_prompts.answer_rows import LABEL_FIELDS
 from safegen.scenarios.user_prompts.faults import RowError, RowFault
 
@@ -18,6 +18,8 @@ MAX_GROUPS = 1_000
 """Groups at most, so that a column of ids is not read as groups."""
 MAX_LISTED_ROWS = 100
 """Bad rows whose messages are kept; all are counted."""
+Unanswered = Outcome | NotAccepted
+"""Reason why an answer has no text."""
 LEVELS: tuple[Assistance, ...] = get_args(Assistance)
 
 
@@ -73,21 +75,30 @@ class GroupScores:
     """Failed verdicts by validator and code."""
     severities: Counter[str] = field(default_factory=Counter[str])
     """Answers by severity, of those that a judge rated."""
-    unanswered: Counter[str] = field(default_factory=Counter[str])
-    """Answers without a text, by outcome of the request; `withheld` if an unsafe text was deleted."""
+    unanswered: Counter[Unanswered] = field(default_factory=Counter["Unanswered"])
+    """Answers without a text, by outcome of the request; `withheld` if the text was deleted."""
+    judged: int = 0
+    """Answers about which a panel decided."""
+    unjudged: Counter[UnjudgedCode] = field(default_factory=Counter["UnjudgedCode"])
+    """Answers that the panel was to read and did not decide, by reason."""
 
     def add(self, score: AnswerScore) -> None:
         """Count an answer."""
         self.n += 1
         if score.answer.draft.response is None:
-            self.unanswered["withheld" if score.answer.draft.withheld else score.outcome] += 1
+            withheld: NotAccepted = "withheld"
+            self.unanswered[withheld if score.answer.draft.withheld else score.outcome] += 1
+        self.judged += score.is_judged
+        if score.unjudged is not None:
+            self.unjudged[score.unjudged] += 1
         for signal, value in score.signals.items():
             self.signals[signal][value] += 1
         self.levels[score.delivered] += 1
         self.accepted[score.accepted] += 1
         self.codes.update((v.validator, v.code) for v in score.verdicts if v.passed is False)
-        if score.severity is not None and (score.judged or score.answer.decision):
-            self.severities[score.severity] += 1
+        decision = score.judged.decision if score.judged else score.answer.decision
+        if decision is not None and decision.severity is not None:
+            self.severities[decision.severity] += 1
 
     def rate(self, signal: AnswerSignal) -> Rate:
         """Return the rate of a fault among the answers in which it can occur."""
@@ -97,6 +108,11 @@ class GroupScores:
     def accepted_rate(self) -> Rate:
         """The rate of answers that pass every required validator."""
         return _rate(self.accepted)
+
+    @property
+    def lacks_judgement(self) -> bool:
+        """True if a panel was to read answers and decided about none."""
+        return bool(self.unjudged) and not self.judged
 
     def level_rate(self, level: Assistance) -> Rate:
         """Return the share of a level among the answers whose level is known."""
@@ -112,6 +128,8 @@ class GroupScores:
             "accepted": self.accepted_rate.to_json(),
             "severities": dict(sorted(self.severities.items())),
             "unanswered": dict(sorted(self.unanswered.items())),
+            "judged": self.judged,
+            "unjudged": dict(sorted(self.unjudged.items())),
             "faults": [
                 {"validator": validator, "code": code, "count": count}
                 for (validator, code), count in sorted(self.codes.items())

@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from itertools import chain
+from types import MappingProxyType
 from typing import NamedTuple
 
 from safegen.config import taxonomy
@@ -271,9 +272,11 @@ class WorkerFactory:
             locale=self.inputs.locale,
         )
 
-    async def scrub(self, keys: Sequence[str]) -> None:
-        """Delete replies from the cache; their keys stay."""
-        await self._journal.scrub(keys, measures=self._effects.measures)
+    async def scrub(
+        self, keys: Sequence[str], measures: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
+        """Delete the text of replies from the cache; their keys and measures stay."""
+        await self._journal.scrub(keys, measures={**self._effects.measures, **measures})
         for key in keys:
             self._effects.measures.pop(key, None)
 

@@ -30,6 +30,7 @@ class ItemErrorTeacher:
             error = error_for_reply(reply)
             if error is not None:
                 error.key, error.withheld = reply.key, reply.withheld
+                error.measure = reply.measure
                 raise error
         except ItemError as e:
             e.shown = hide_prompt(str(e), request)

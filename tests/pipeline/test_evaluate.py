@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from safegen.config.recipe import PluginRef, Recipe
+from safegen.config.recipe import Judges, PluginRef, Recipe
 from safegen.core.errors import UserError
 from safegen.dataset.curation.split import split_of
 from safegen.judges.bootstrap import Cluster, bootstrap_mean_interval
@@ -71,6 +71,25 @@ async def test_models_answer_the_test_split_without_spec(tmp_path: Path) -> None
     text = (tmp_path / "out" / "evaluation.json").read_text(encoding="utf-8")
     assert json.loads(text)["prompts"] == result.prompts
     assert HELP[:40] not in text
+
+
+async def test_silent_panel_leaves_answers_undecided(tmp_path: Path) -> None:
+    def answer_or_break(body: dict[str, Any]) -> str:
+        return "{" if body["model"] == "judge" else answer(body)
+
+    with FakeEndpoint(answer_or_break) as fake:
+        juror = PluginRef(use="openai_chat", params={"base_url": fake.url, "model": "judge"})
+        judges = Judges.model_validate({"panel": [juror], "traps": 0})
+        judged = recipe().model_copy(update={"judges": judges})
+        result = await aevaluate(judged, models(fake, "timid", "bold"), output=tmp_path / "out")
+    for model in result.models:
+        total = model.report.total
+        assert total.n > 0
+        assert total.lacks_judgement
+        assert total.unjudged == {"unparsable": total.n}
+        assert total.accepted_rate.value is None
+        assert total.rate("over_refusal").n == 0
+    assert result.comparisons[0].differences == []
 
 
 async def test_dialogue_continues_from_a_rejected_answer(tmp_path: Path) -> None:
