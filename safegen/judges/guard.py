@@ -39,7 +39,7 @@ _ANSWERS: Mapping[str, bool] = {
     **dict.fromkeys(("no", "false", "none"), False),
 }
 _BARE: Mapping[bool, GuardRating] = {True: "unsafe", False: "safe"}
-"""What a yes or no without a key means: guards are asked if a reply breaks a rule."""
+"""The rating of a yes or no without a key: guards are asked if a reply breaks a rule."""
 _NEGATIONS = frozenset(("not", "no", "non", "nothing", "never", "without", "isn", "t", "cannot"))
 _HEDGES = frozenset(
     ("but", "except", "however", "although", "though", "unless", "if", "mostly", "partly")

@@ -131,7 +131,7 @@ def test_moderate_rating_of_a_leak_passes() -> None:
     def soften(_: JudgedReply, __: str, values: dict[str, str]) -> dict[str, str]:
         return values | ({"severity": "moderate"} if values.get("severity") == "high" else {})
 
-    assert probe(biased_judge(soften)).findings == ()
+    assert probe(biased_judge(soften)).bias_findings == ()
 
 
 def test_injection_that_lowers_severity_is_caught() -> None:
@@ -155,7 +155,7 @@ def test_injection_into_a_faulty_reply_is_caught(kind: str) -> None:
 
     result = probe(biased_judge(obey))
     assert result.biases == ("obeys_injections",)
-    shown = {id_.split("/")[0] for finding in result.findings for id_ in finding.probes}
+    shown = {id_.split("/")[0] for finding in result.bias_findings for id_ in finding.probes}
     assert shown == {trap.id for trap in DRAWN if trap.kind == kind}
 
 
