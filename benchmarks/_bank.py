@@ -17,7 +17,7 @@ from safegen.validators.response_form import list_acceptable_forms
 MAX_REJECTED = 0.07
 """Share of acceptable responses below the threshold of each mode.
 
-A null verdict would help nobody: with a judge the judge decides, and without one it rejects.
+There is no null verdict: with a judge the judge decides, and without one a null verdict rejects.
 """
 MISSED = {"limit": 0.01, "redirection": 0.01, "safe_task": 0.01}
 """Share of the texts with an element that are below its lower threshold."""

@@ -22,7 +22,7 @@ from typing import NamedTuple
 from _bank import FormRow, read_bank
 
 from safegen.config.recipe import Judges
-from safegen.core.statistics import cohen_kappa, wilson_interval
+from safegen.core.statistics import pair_kappa, wilson_interval
 from safegen.core.types import Expectation, Message, Mode
 from safegen.judges.juror import JudgedText, Juror, load_judge_prompt, make_rubric_renderer
 from safegen.judges.jury import decide_alone
@@ -110,7 +110,7 @@ def report(judged: Sequence[Judged]) -> None:
             f" {low:.1%} to {high:.1%}), {undecided} undecided"
         )
     if len(names) > 1:
-        kappa = cohen_kappa(list(zip(columns[names[0]], columns[names[1]], strict=True)))
+        kappa = pair_kappa(list(zip(columns[names[0]], columns[names[1]], strict=True)))
         print(f"kappa between the first two jurors: {kappa if kappa is None else round(kappa, 3)}")
     print("codes:", dict(Counter(j.draft.decision.code for j in judged)))
     for n, (row, draft) in enumerate(judged):

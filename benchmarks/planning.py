@@ -75,7 +75,7 @@ def make_stats(planned: Iterable[ScenarioAxes]) -> RunStats:
     )
     texts = {axis: pl.Series(axis, [], pl.String) for axis in LEDGER_AXES}
     flags = {flag: pl.Series(flag, [], pl.Boolean) for flag in FLAGS}
-    return RunStats(frame, pl.DataFrame({**texts, **flags}), DraftStats())
+    return RunStats(frame.lazy(), pl.LazyFrame({**texts, **flags}), DraftStats())
 
 
 def measure(n: int) -> None:

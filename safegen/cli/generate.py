@@ -87,17 +87,9 @@ def parse_columns(options: Sequence[str]) -> dict[str, str]:
     Raises:
         UserError: an option is malformed, or names a field twice.
     """
-    column_by_field: dict[str, str] = {}
-    for option in options:
-        name, sign, column = option.partition("=")
-        if not name or not sign:
-            raise UserError(
-                f"`--column {option}` must be FIELD=COLUMN, such as `prompt=text`, or `FIELD=`"
-            )
-        if name in column_by_field:
-            raise UserError(f"`--column` names the field `{name}` twice; keep one")
-        column_by_field[name] = column
-    return column_by_field
+    return _parse_pairs(
+        options, name="column", key="field", form="FIELD=COLUMN, such as `prompt=text`, or `FIELD=`"
+    )
 
 
 def read_overrides(options: Sequence[str]) -> dict[str, str]:
@@ -106,17 +98,21 @@ def read_overrides(options: Sequence[str]) -> dict[str, str]:
     Raises:
         UserError: an option is malformed, or names a key twice.
     """
-    overrides: dict[str, str] = {}
+    return _parse_pairs(
+        options, name="set", key="key", form="KEY=VALUE, such as `validators.style.threshold=0.8`"
+    )
+
+
+def _parse_pairs(options: Sequence[str], *, name: str, key: str, form: str) -> dict[str, str]:
+    pairs: dict[str, str] = {}
     for option in options:
-        key, sign, value = option.partition("=")
-        if not key or not sign:
-            raise UserError(
-                f"`--set {option}` must be KEY=VALUE, such as `validators.style.threshold=0.8`"
-            )
-        if key in overrides:
-            raise UserError(f"`--set` names the key `{key}` twice; keep one")
-        overrides[key] = value
-    return overrides
+        left, sign, right = option.partition("=")
+        if not left or not sign:
+            raise UserError(f"`--{name} {option}` must be {form}")
+        if left in pairs:
+            raise UserError(f"`--{name}` names the {key} `{left}` twice; keep one")
+        pairs[left] = right
+    return pairs
 
 
 def run_build(

@@ -525,7 +525,7 @@ def _to_plain_forms(text: str) -> str:
 
 
 def _find_plain_form(char: str) -> str | None:
-    """Return the one ASCII character that a character stands for, or None."""
+    """Return the ASCII form of a character, or None without one."""
     if char.isascii():
         return None
     if (digit := unicodedata.decimal(char, None)) is not None:

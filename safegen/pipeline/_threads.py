@@ -1,16 +1,35 @@
-"""Runs blocking functions outside of an event loop."""
+"""Runs blocking functions outside of an event loop, and coroutines without one."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from contextvars import copy_context
 from threading import Thread
-from typing import TypeVar
+from typing import Any, TypeVar
+
+from safegen.core.errors import UserError
 
 T = TypeVar("T")
 V = TypeVar("V")
+
+
+def run_in_own_loop(work: Callable[[], Coroutine[Any, Any, T]], *, instead: str) -> T:
+    """Run a coroutine function to its end.
+
+    Args:
+        work: the coroutine function.
+        instead: the public function that callers in an event loop await.
+
+    Raises:
+        UserError: an event loop is running.
+    """
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:  # no running loop
+        return asyncio.run(work())
+    raise UserError(f"an event loop is running; use `await safegen.{instead}(…)`")
 
 
 async def run_in_thread(function: Callable[[], T]) -> T:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -35,7 +34,7 @@ from safegen.dataset.effect_stats import effect_to_json
 from safegen.dataset.judge_results import jury_to_json
 from safegen.dataset.run_stats import list_refusals
 from safegen.pipeline import snapshot, user_prompts
-from safegen.pipeline._threads import run_in_thread
+from safegen.pipeline._threads import run_in_own_loop, run_in_thread
 from safegen.pipeline.recut import Recut, make_recut
 from safegen.pipeline.resolve import (
     ResolvedRecipe,
@@ -165,11 +164,7 @@ def generate(recipe: Recipe | str | Path = "starter", **options: Unpack[Options]
     Example:
         >>> generate("starter", output="out").report.accepted  # doctest: +SKIP
     """
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:  # no running loop
-        return asyncio.run(agenerate(recipe, **options))
-    raise UserError("an event loop is running; use `await safegen.agenerate(…)`")
+    return run_in_own_loop(lambda: agenerate(recipe, **options), instead="agenerate")
 
 
 async def agenerate(
@@ -265,8 +260,7 @@ async def _run_to_step(
     watch: Watch | None,
 ) -> Run:
     """Run a checked recipe to the build or to an earlier step, with the folder locked."""
-    lock = open_folder(folder)
-    try:
+    with open_folder(folder):
         if not replan:
             inputs = snapshot.adopt_prompt_options(folder, inputs)
         source = inputs.user_prompts
@@ -285,8 +279,6 @@ async def _run_to_step(
             curated = await run_in_thread(partial(curate, folder))
         report = await run_in_thread(partial(build, folder, inputs, curated))
         return Run(folder, inputs.recipe, report, *stats, prompts=source)
-    finally:
-        lock.release()
 
 
 def _check_recipe(recipe: object) -> None:
@@ -435,14 +427,11 @@ def rebuild(
         )
     context = load_context(run, trusted=plugins)
     recut = make_recut(run.recipe, overrides or {}, trusted=plugins)
-    lock = open_folder(run.folder)
-    try:
+    with open_folder(run.folder):
         # Before the build, so that a kill in between leaves a folder that a second `build`
         # completes.
         snapshot.update_snapshot(run.folder, context)
         report = build(run.folder, context, recut=recut)
-    finally:
-        lock.release()
     return Rebuild(replace(run, report=report), context)
 
 

@@ -57,15 +57,12 @@ def attach_calibration(report: CalibrationReport, file: Path, *, run: Path) -> l
         )
     ]
     source = {"file": file.name, "sha256": file_sha256(file)}
-    lock = open_folder(folder)
-    try:
+    with open_folder(folder):
         stored: list[EntryJson] = (
             read_json(folder.calibration)["judges"] if folder.calibration.is_file() else []
         )
         by_key = {_key(entry): entry for entry in (*stored, *({**e, **source} for e in entries))}
         write_json(folder.calibration, {"judges": [by_key[key] for key in sorted(by_key)]})
-    finally:
-        lock.release()
     return sorted({str(entry["judge"]) for entry in entries if not is_calibrated(entry)})
 
 

@@ -259,16 +259,13 @@ async def _run_model(
     teachers: Mapping[str, Teacher],
     watch: Watch | None,
 ) -> Usage:
-    lock = open_folder(folder)
-    try:
+    with open_folder(folder):
         await run_in_thread(partial(prepare_run, folder, inputs, replan=False))
         if not folder.plan(0).exists():
             shards = group_shards(iter(sets), candidates=1)
             await run_in_thread(partial(plan.write_plan, folder.plan(0), shards))
         stats = await run_session(folder, inputs, until=None, teachers=teachers, watch=watch)
         return stats.usage
-    finally:
-        lock.release()
 
 
 def _score_run(

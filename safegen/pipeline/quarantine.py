@@ -67,16 +67,13 @@ def accept_drafts(run: Run, ids: Iterable[str], *, clock: UnixClock = time.time)
         AssetNotFound: no such draft; nothing is changed.
     """
     chosen = _read(run, ids, clock)
-    lock = open_folder(run.folder)
-    try:
+    with open_folder(run.folder):
         for record in chosen.values():
             # First the decision: after a kill the same command completes the rest.
             quarantine.accept(run.folder, record)
         _rewrite_records(run.folder, frozenset(chosen))
         for draft_id in chosen:
             quarantine.delete(run.folder, draft_id)
-    finally:
-        lock.release()
     return list(chosen)
 
 
@@ -95,12 +92,9 @@ def reject_drafts(run: Run, ids: Iterable[str], *, clock: UnixClock = time.time)
         AssetNotFound: no such draft; nothing is changed.
     """
     chosen = _read(run, ids, clock)
-    lock = open_folder(run.folder)
-    try:
+    with open_folder(run.folder):
         for draft_id in chosen:
             quarantine.delete(run.folder, draft_id)
-    finally:
-        lock.release()
     return list(chosen)
 
 

@@ -35,6 +35,7 @@ from safegen.core.types import MODES, UNSAFE_SEVERITIES, AnswerSignal, Mode, Tea
 from safegen.judges.juror import JudgedText
 from safegen.judges.kept_findings import keep_findings
 from safegen.judges.panel import JudgedDraft, Panel
+from safegen.pipeline._threads import run_in_own_loop
 from safegen.pipeline.answer_checks import (
     AnswerChecker,
     AnswerScore,
@@ -117,11 +118,7 @@ def score(rows: AnswerPath | AnswerRows, **options: Unpack[ScoreOptions]) -> Sco
         >>> score(rows, mode="direct_answer").report.total.rate("over_refusal").hits
         1
     """
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:  # no running loop
-        return asyncio.run(ascore(rows, **options))
-    raise UserError("an event loop is running; use `await safegen.ascore(…)`")
+    return run_in_own_loop(lambda: ascore(rows, **options), instead="ascore")
 
 
 async def ascore(
@@ -293,8 +290,7 @@ async def open_job(
         return
     check_panel(recipe.judging, replaced=request.teachers)
     folder = RunFolder(request.cache or Path("outputs") / f"{recipe.judging.recipe.name}-score")
-    lock = open_folder(folder)
-    try:
+    with open_folder(folder):
         async with open_worker_factory(folder, recipe.judging, request.teachers) as factory:
             progress = Progress(stage="scoring")
             if request.watch is not None:
@@ -305,8 +301,6 @@ async def open_job(
             judging = TestedPanel(panel, folder, recipe.judging, progress)
             checker = AnswerChecker(recipe.context, panel=judging)
             yield ScoreJob(source, checker, report, request.reveal, factory.scrub, progress)
-    finally:
-        lock.release()
 
 
 def _resolve_scoring(source: AnswerSource, request: ScoreRequest) -> ScoringRecipe:

@@ -380,8 +380,7 @@ def find_unfinished(folder: RunFolder, recipe: Recipe, until: Until | None) -> U
 
 def reset_failures(folder: RunFolder) -> int:
     """Raise the retry number of every failed request and reset its shard; return the number of failures."""
-    lock = open_folder(folder)
-    try:
+    with open_folder(folder):
         failures = [(n, f) for n, f in folder.read_failures() if f.outcome != "ok"]
         # They stay listed until the rows are labelled again.
         of_labellers = folder.read_label_failures()
@@ -393,5 +392,3 @@ def reset_failures(folder: RunFolder) -> int:
         for shard in sorted({number for number, _ in failures}):
             folder.reset_shard(shard)
         return len(keyed)
-    finally:
-        lock.release()

@@ -18,7 +18,7 @@ from dataclasses import fields, replace
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from pydantic import TypeAdapter
 
@@ -451,6 +451,12 @@ class Lock:
                     "the file is empty, so delete it if no other safegen process uses the folder"
                 )
                 raise DiskFailed(f"`{path}` cannot be used: {e}; {remedy}") from e
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
 
     def release(self) -> None:
         """Release the lock."""

@@ -143,7 +143,7 @@ def _parse_prompt(value: object, context: object) -> tuple[Message, ...]:
 
 def _parse_turns(value: object, *, drop_answer: bool) -> tuple[Message, ...]:
     listed = list(_list_turns(value))
-    # Not parsed, because the answer that a tool call stands for has no text.
+    # Not parsed: an assistant turn with a tool call instead of an answer has no text.
     if drop_answer and _read_role(listed[-1]) == "assistant":
         listed.pop()
     turns = [_parse_turn(turn) for turn in listed]
