@@ -63,7 +63,8 @@ class PatternIndex:
 
     def __init__(self, patterns: Mapping[str, str]) -> None:
         self._patterns = dict(patterns)
-        self._groups = [_PatternGroup(part) for part in _split_patterns(self._patterns)]
+        parts = _split_patterns(self._patterns)
+        self._groups = [_share_group(tuple(part.items())) for part in parts]
         self._group_of = {name: group for group in self._groups for name in group.patterns}
 
     def __reduce__(self) -> tuple[type[PatternIndex], tuple[dict[str, str]]]:
@@ -140,6 +141,12 @@ class _PatternGroup:
         if 0 not in numbers:
             return frozenset(self.patterns)
         return self._unindexed.union(names[number - 1] for number in numbers if number)
+
+
+# A compiled pack costs 100 ms, and a process that makes several runs uses the same one.
+@lru_cache(maxsize=64)
+def _share_group(patterns: tuple[tuple[str, str], ...]) -> _PatternGroup:
+    return _PatternGroup(dict(patterns))
 
 
 def widen_pattern(pattern: str) -> str:
@@ -229,7 +236,9 @@ def _may_be_empty(item: str) -> bool:
     )
 
 
-def _split_branches(pattern: str) -> list[list[str]]:
+# Each nested group is asked for once per level above it.
+@lru_cache(maxsize=4_096)
+def _split_branches(pattern: str) -> tuple[tuple[str, ...], ...]:
     """Split a pattern into its branches, and these into items with their repeats."""
     branches: list[list[str]] = [[]]
     position = start = depth = 0
@@ -248,7 +257,7 @@ def _split_branches(pattern: str) -> list[list[str]]:
             position = repeats.end() if repeats else position
             branches[-1].append(pattern[start:position])
         start = position
-    return branches
+    return tuple(map(tuple, branches))
 
 
 def _widen_count(least: str | None) -> str:

@@ -14,6 +14,7 @@ import pkgutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any, cast, get_type_hints
@@ -67,9 +68,15 @@ def guard_hook(
 
 def list_names(kind: str) -> list[str]:
     """List the built-in names of a kind, sorted."""
+    return list(_list_modules(kind))
+
+
+@cache
+def _list_modules(kind: str) -> tuple[str, ...]:
     package = importlib.import_module(KINDS[kind])
-    # A folder listing, so that a new file is a new plug-in.
-    return sorted(m.name for m in pkgutil.iter_modules(package.__path__) if m.name[0] != "_")
+    # A folder listing, so that a new file is a new plug-in. A recipe asks some 20 times for it.
+    names = (m.name for m in pkgutil.iter_modules(package.__path__) if m.name[0] != "_")
+    return tuple(sorted(names))
 
 
 # Any: a factory returns what the protocol of its kind says; the caller knows the kind.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -67,11 +68,21 @@ def load_template(name: str, *, blocks: Iterable[str], fields: Iterable[str]) ->
         AssetNotFound: no such file.
         ConfigError: with file and line.
     """
+    path = resources.find_file("prompts", name)
+    text = yaml_source.read_text(path)
+    template, variables = _compile(path, text)
+    _check_names(path, "block", set(template.blocks), set(blocks))
+    _check_names(path, "field", variables, set(fields))
+    return PromptTemplate(path, text_sha256(text), template)
+
+
+# A process that makes several runs uses the same few files.
+@lru_cache(maxsize=32)
+def _compile(path: Path, text: str) -> tuple[Template, set[str]]:
+    """Check and compile a prompt file; the second value holds the fields that it uses."""
     from jinja2 import StrictUndefined, TemplateSyntaxError, meta
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-    path = resources.find_file("prompts", name)
-    text = yaml_source.read_text(path)
     environment = ImmutableSandboxedEnvironment(
         undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=False
     )
@@ -86,9 +97,7 @@ def load_template(name: str, *, blocks: Iterable[str], fields: Iterable[str]) ->
         raise ConfigError(f"{path}:{e.lineno}: {e.message}") from e
     except RecursionError as e:
         raise ConfigError(f"{path}: nested too deeply") from e
-    _check_names(path, "block", set(template.blocks), set(blocks))
-    _check_names(path, "field", meta.find_undeclared_variables(tree), set(fields))
-    return PromptTemplate(path, text_sha256(text), template)
+    return template, meta.find_undeclared_variables(tree)
 
 
 def _check_template(path: Path, tree: nodes.Template) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
@@ -139,6 +140,8 @@ def _acceptance_values(stats: RunStats, figures: RunMeasures) -> dict[str, objec
     }
 
 
+# A top-up run builds after each round.
+@cache
 def _load_template() -> Template:
     from jinja2 import StrictUndefined
     from jinja2.sandbox import ImmutableSandboxedEnvironment

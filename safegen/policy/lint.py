@@ -17,6 +17,7 @@ from safegen.policy.schema import (
     AUTHORITY,
     FIXED_ELEMENTS,
     PROTECTIVE_ELEMENTS,
+    Authority,
     Case,
     Rule,
     Situation,
@@ -215,9 +216,12 @@ def _stricter_situations(at: Situation) -> Iterator[Situation]:
 
 def _check_authority(policy: Policy) -> Iterator[SpecProblem]:
     faults: dict[str, tuple[Rule, dict[str, Rule], dict[str, None], list[Situation]]] = {}
+    higher_rules = {
+        lower: [r for r in policy.rules if _is_above(r.authority, lower)] for lower in AUTHORITY
+    }
     for at, rule in policy.rule_by_situation.items():
         for lower, higher, profile in (
-            *_find_shadowed(policy, at, rule),
+            *_find_shadowed(higher_rules[rule.authority], at, rule),
             *_find_lifted(policy, at, rule),
         ):
             _, lifting, profiles, places = faults.setdefault(higher.id, (higher, {}, {}, []))
@@ -239,10 +243,11 @@ def _check_authority(policy: Policy) -> Iterator[SpecProblem]:
         yield SpecProblem("authority", loc, message, depth)
 
 
-def _find_shadowed(policy: Policy, at: Situation, rule: Rule) -> Iterator[tuple[Rule, Rule, str]]:
+def _find_shadowed(
+    higher: Iterable[Rule], at: Situation, rule: Rule
+) -> Iterator[tuple[Rule, Rule, str]]:
     # The rule that would decide among the rules of higher authority alone.
-    higher = (r for r in policy.rules if _is_above(r, rule) and r.when.holds(at))
-    other = next(higher, None)
+    other = next((r for r in higher if r.when.holds(at)), None)
     if other is not None and is_more_permissive(rule, other):
         yield rule, other, ""
 
@@ -253,12 +258,12 @@ def _find_lifted(policy: Policy, at: Situation, rule: Rule) -> Iterator[tuple[Ru
         return
     for profile in PROFILE_ORDER[PROFILE_ORDER.index(at.profile) + 1 :]:
         other = policy.rule_by_situation[at._replace(profile=profile)]
-        if _is_above(rule, other) and is_more_permissive(other, rule):
+        if _is_above(rule.authority, other.authority) and is_more_permissive(other, rule):
             yield other, rule, profile
 
 
-def _is_above(one: Rule, other: Rule) -> bool:
-    return AUTHORITY.index(one.authority) < AUTHORITY.index(other.authority)
+def _is_above(one: Authority, other: Authority) -> bool:
+    return AUTHORITY.index(one) < AUTHORITY.index(other)
 
 
 def _check_protection(policy: Policy) -> Iterator[SpecProblem]:
