@@ -43,7 +43,15 @@ def read_model(path: Path, model: type[Model], *, remedy: str) -> Model:
     Raises:
         StoreDamaged: the file cannot be read, or a key has an invalid value.
     """
-    payload = read_json(path, remedy=remedy)
+    return check_json(path, read_json(path, remedy=remedy), model, remedy=remedy)
+
+
+def check_json(path: Path, payload: object, model: type[Model], *, remedy: str) -> Model:
+    """Check the JSON that a file holds against a model.
+
+    Raises:
+        StoreDamaged: a key has an invalid value; the message ends in the remedy.
+    """
     try:
         # As JSON: a strict model takes a list for a tuple there only.
         return model.model_validate_json(json.dumps(payload), strict=True)

@@ -18,8 +18,9 @@ from safegen.store import parquet
 from safegen.store.folder_entries import STAGING, check_entries, find_link
 from safegen.store.json_files import (
     StoredModel,
+    check_json,
+    read_json,
     read_json_or_empty,
-    read_model,
     write_json_if_changed,
 )
 from safegen.store.schema import record_from_row, record_row, record_schema
@@ -178,8 +179,10 @@ class RunFolder:
             FormatMismatch: the folder states another format, or none as older ones do.
             StoreDamaged: the snapshot is missing or damaged.
         """
-        _check_format(self.snapshot_path, read_json_or_empty(self.snapshot_path))
-        return read_model(self.snapshot_path, SnapshotFile, remedy=SNAPSHOT_REMEDY).to_json()
+        path = self.snapshot_path
+        payload = read_json(path, remedy=SNAPSHOT_REMEDY)
+        _check_format(path, payload)
+        return check_json(path, payload, SnapshotFile, remedy=SNAPSHOT_REMEDY).to_json()
 
     def write_snapshot(self, payload: dict[str, Any]) -> None:
         """Write `recipe.json` with the format number, if it changed."""
