@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import functools
 import os
 import shutil
 import socket
@@ -10,9 +11,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import typer.main
 from pydantic import BaseModel
 
-from safegen.core import yaml_source
+from safegen.core import language_id, yaml_source
 from safegen.pipeline import api
 
 ROOT = Path(__file__).parent.parent
@@ -109,6 +111,11 @@ def pytest_configure(config: pytest.Config) -> None:
 
     patch = pytest.MonkeyPatch()
     patch.setattr(yaml_source, "parse", once)
+    # A run frees its language model; loading it took a tenth of a small run.
+    load = functools.cache(language_id._common_model.__wrapped__)
+    patch.setattr(language_id, "_common_model", functools.cache(lambda: load()))
+    # The command line is built once a process, and a test process runs it a thousand times.
+    patch.setattr(typer.main, "get_command", functools.cache(typer.main.get_command))
     config.add_cleanup(patch.undo)
 
 

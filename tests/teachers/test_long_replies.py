@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from safegen.teachers._reply import read_reply
+from tests.sampling import sampled
 
 N = 100_000
 TEXTS = {
@@ -57,7 +58,7 @@ TEXTS = {
 }
 
 
-@pytest.mark.parametrize("name", TEXTS)
+@pytest.mark.parametrize("name", sampled(zip(TEXTS), every=5))
 def test_long_reply_is_read_to_its_end(name: str) -> None:
     message = {"role": "assistant", "content": TEXTS[name]}
     reply = read_reply({"choices": [{"message": message, "finish_reason": "stop"}]}, "m")
