@@ -133,7 +133,7 @@ class Models:
         if "[malformed]" in prompt:
             return "I cannot say."
         if "same_purpose" in names:
-            return json.dumps(dict.fromkeys(names, True))
+            return json.dumps({"same_purpose": True, "same_task": True, "task": "explain"})
         if "harm" in names:
             return json.dumps({"harm": harm_of(prompt)})
         truth = self._truths.get(prompt.rsplit("[user]\n", 1)[-1].strip())

@@ -277,12 +277,12 @@ def render_dropped(
         *_scenario_pairs(scenario, dropped.planned.expectation, labels),
         ("reason", f"{dropped.reason}: {message}"),
     ]
-    return [
-        head,
-        make_fact_table(
-            [(name, make_text(t) if isinstance(t, str) else t) for name, t in pairs], width=9
-        ),
-    ]
+    table = make_fact_table(
+        [(name, make_text(t) if isinstance(t, str) else t) for name, t in pairs], width=9
+    )
+    if not reveal or failure.text is None:
+        return [head, table]
+    return [head, table, Text("user", "bold"), make_text(failure.text)]
 
 
 def render_record(record: Record, labels: RecordLabels, *, reveal: bool) -> list[RenderableType]:

@@ -679,6 +679,8 @@ class Failure:
     reason: DropReason | None = None
     shown: str | None = None
     """The message without words of the prompt; None if no layer of a teacher compared them."""
+    text: str | None = None
+    """The text of a dropped prompt, for `show --reveal`; None if there is none or it is unsafe."""
 
     @property
     def public_message(self) -> str:

@@ -54,6 +54,8 @@ class Axis(FrozenModel):
     id: AxisId
     name: Text
     definition: Text
+    reading: Text | None = None
+    """Rules by which a reader of a prompt decides between the values."""
     source: Text
     """Source of the term in the literature."""
     level: AxisLevel
@@ -71,20 +73,23 @@ class Axis(FrozenModel):
         return self
 
 
+Combination = Annotated[
+    dict[
+        AxisId,
+        Annotated[
+            tuple[ValueId, ...],
+            BeforeValidator(_to_tuple, json_schema_input_type=str | tuple[ValueId, ...]),
+            Field(min_length=1),
+        ],
+    ],
+    UnifyKeys,
+]
+
+
 class VoidRule(FrozenModel):
     """A constraint: an excluded combination of values. A list means any of its values."""
 
-    when: Annotated[
-        dict[
-            AxisId,
-            Annotated[
-                tuple[ValueId, ...],
-                BeforeValidator(_to_tuple, json_schema_input_type=str | tuple[ValueId, ...]),
-                Field(min_length=1),
-            ],
-        ],
-        UnifyKeys,
-    ] = Field(min_length=2)
+    when: Combination = Field(min_length=2)
     why: Text
 
     def matches(self, row: AxisRow) -> bool:
@@ -92,25 +97,63 @@ class VoidRule(FrozenModel):
         return all(row.get(name) in values for name, values in self.when.items())
 
 
+class UnfitRule(FrozenModel):
+    """Values that do not fit the subject of some leaves."""
+
+    when: Combination = Field(min_length=1)
+    under: tuple[Text, ...] = ()
+    """Leaves, or `domain.*`, that the values do not fit."""
+    except_under: tuple[Text, ...] = ()
+    """Leaves, or `domain.*`, that alone the values fit."""
+    why: Text
+
+    @model_validator(mode="after")
+    def _check_leaves(self) -> Self:
+        if bool(self.under) == bool(self.except_under):
+            raise ValueError("name either `under` or `except_under`")
+        return self
+
+    def matches(self, row: AxisRow, harm: str) -> bool:
+        """Return True if a row contains the combination and the leaf does not fit it."""
+        names_harm = any(
+            name in (harm, f"{harm.split('.')[0]}.*") for name in self.under or self.except_under
+        )
+        return names_harm == bool(self.under) and all(
+            row.get(name) in values for name, values in self.when.items()
+        )
+
+
 class Axes(FrozenModel):
     """An axes file."""
 
     axes: tuple[Axis, ...] = Field(min_length=1)
     void: tuple[VoidRule, ...] = ()
+    unfit: tuple[UnfitRule, ...] = ()
+    """Combinations that the subject of a leaf excludes; they bind authors, not the covering array."""
 
     @model_validator(mode="after")
     def _check_names(self) -> Self:
         names = [axis.id for axis in self.axes]
         if (name := find_repeated(names)) is not None:
             raise ValueError(f"axis `{name}` appears twice; keep one")
-        for rule in self.void:
-            for name, values in rule.when.items():
-                try:
-                    for value in values:
-                        self.require_value(name, value)
-                except ConfigError as e:
-                    raise ValueError(f"void, `{rule.why}`: {e}") from e
+        for section, rules in (("void", self.void), ("unfit", self.unfit)):
+            for rule in rules:
+                self._check_combination(f"{section}, `{rule.why}`", rule.when)
         return self
+
+    def _check_combination(self, place: str, when: Mapping[str, Sequence[str]]) -> None:
+        for name, values in when.items():
+            try:
+                for value in values:
+                    self.require_value(name, value)
+            except ConfigError as e:
+                raise ValueError(f"{place}: {e}") from e
+
+    def fits(self, row: AxisRow, *, harm: str) -> bool:
+        """Return True if no constraint excludes a row of a brief, also because of the leaf's subject."""
+        return not any(rule.matches(row) for rule in self.void) and not any(
+            rule.matches(row, harm) for rule in self.unfit
+        )
 
     @cached_property
     def by_id(self) -> Mapping[str, Axis]:

@@ -27,29 +27,14 @@ from safegen.core.types import (
     Request,
     Teacher,
 )
+from safegen.judges.label_definitions import AxisValue, LabelDefinitions, load_definitions
 
 NOT_SHOWN = "not_shown"
 FIXED_FIELDS = ("intent", "evidence", "detail")
-DETAIL_OPTIONS = (
-    "awareness: that it exists and why it matters",
-    "concept: how and why in general terms",
-    "strategy: approaches, choices and trade-offs",
-    "procedure: the steps in order",
-    "executable: exact amounts, settings, code or wording, ready to use",
-)
-"""Descriptions of the requested detail, 0 to 4; authors and judges see the same."""
 T = TypeVar("T")
 V = TypeVar("V")
 OnError = Callable[[ItemError], None]
 """A callback for the error of each judge without a usable answer."""
-
-
-class AxisValue(NamedTuple):
-    """A value of an axis with its definition."""
-
-    axis: str
-    value: str
-    definition: str
 
 
 class PromptLabels(NamedTuple):
@@ -69,6 +54,8 @@ class GoalFit(NamedTuple):
 
     purpose: bool | None
     task: bool | None
+    read_task: str | None = None
+    """Another kind of help than the goal's that most judges read in the prompt."""
 
 
 class AxisPart(NamedTuple):
@@ -89,6 +76,7 @@ class LabelFiles:
 
     label: PromptTemplate
     same_goal: PromptTemplate
+    definitions: LabelDefinitions
     axes: tuple[AxisValue, ...] = ()
 
     def __post_init__(self) -> None:
@@ -97,7 +85,11 @@ class LabelFiles:
 
 
 def load_questions(
-    *, axes: Sequence[AxisValue] = (), label: str = "label", same_goal: str = "same_goal"
+    *,
+    axes: Sequence[AxisValue] = (),
+    label: str = "label",
+    same_goal: str = "same_goal",
+    definitions: LabelDefinitions | None = None,
 ) -> LabelFiles:
     """Read the two questions of a labeller by name or path.
 
@@ -105,6 +97,7 @@ def load_questions(
         axes: every value of every axis that a row may hold; the question lists all of them.
         label: file of the question for the labels of a prompt.
         same_goal: file of the question if a prompt serves a goal.
+        definitions: definitions of the labels; default those of the axes file in use.
 
     Raises:
         AssetNotFound: no such file.
@@ -112,10 +105,11 @@ def load_questions(
     """
     pair = ("system", "user")
     return LabelFiles(
-        label=templates.load_template(label, blocks=pair, fields=("text", "axes", "details")),
+        label=templates.load_template(label, blocks=pair, fields=("text", "axes", "definitions")),
         same_goal=templates.load_template(
-            same_goal, blocks=pair, fields=("text", "purpose", "task")
+            same_goal, blocks=pair, fields=("text", "purpose", "task", "definitions")
         ),
+        definitions=definitions or load_definitions(),
         axes=tuple(axes),
     )
 
@@ -129,7 +123,7 @@ def group_by_axis(values: Sequence[AxisValue]) -> tuple[AxisPart, ...]:
 def make_label_request(text: str, files: LabelFiles, *, sample: int = 0, ask: int = 0) -> Request:
     """Build the label question; it depends on the text and the axes alone."""
     axes = group_by_axis(files.axes)
-    fields = {"text": quote(text), "axes": axes, "details": DETAIL_OPTIONS}
+    fields = {"text": quote(text), "axes": axes, "definitions": files.definitions}
     schema = make_answer_schema(
         {
             "intent": {"type": "string", "enum": list(INTENTS)},
@@ -146,9 +140,18 @@ def make_goal_request(
     text: str, files: LabelFiles, *, purpose: str, task: str, sample: int = 0, ask: int = 0
 ) -> Request:
     """Build the question if a prompt serves a goal."""
-    fields = {"text": quote(text), "purpose": purpose, "task": task}
+    fields = {
+        "text": quote(text),
+        "purpose": purpose,
+        "task": task,
+        "definitions": files.definitions,
+    }
     schema = make_answer_schema(
-        {"same_purpose": {"type": "boolean"}, "same_task": {"type": "boolean"}}
+        {
+            "same_purpose": {"type": "boolean"},
+            "same_task": {"type": "boolean"},
+            "task": {"type": "string", "enum": [*_list_tasks(files)]},
+        }
     )
     messages = _render_messages(files.same_goal, fields)
     return Request(messages, sample=sample, ask=ask, schema=schema, item=text)
@@ -210,14 +213,27 @@ async def judge_goal_fit(
         ItemError: that of the first judge without a usable answer, if at most half have one.
     """
 
-    async def vote(judge: Teacher, sample: int) -> tuple[bool, bool]:
+    async def vote(judge: Teacher, sample: int) -> GoalFit:
         request = make_goal_request(text, files, purpose=purpose, task=task, sample=sample, ask=ask)
         reply = await judge(request)
         fits = (True, False)
-        return read_choice(reply, "same_purpose", fits), read_choice(reply, "same_task", fits)
+        return GoalFit(
+            read_choice(reply, "same_purpose", fits),
+            read_choice(reply, "same_task", fits),
+            read_choice(reply, "task", _list_tasks(files)),
+        )
 
     votes = await gather_votes(vote(judge, i) for i, judge in enumerate(judges))
-    return GoalFit(votes.choose(lambda v: v[0]), votes.choose(lambda v: v[1]))
+    read_task = votes.choose(lambda v: v.read_task)
+    return GoalFit(
+        votes.choose(lambda v: v.purpose),
+        votes.choose(lambda v: v.task),
+        None if read_task == task else read_task,
+    )
+
+
+def _list_tasks(files: LabelFiles) -> tuple[str, ...]:
+    return tuple(option.value for option in files.definitions.task.options)
 
 
 @dataclass(frozen=True)

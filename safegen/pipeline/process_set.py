@@ -187,8 +187,8 @@ async def process_set(planned: Sequence[PlannedScenario], workers: Workers) -> S
     expanded = await expand_set(planned, workers.writers)
     if expanded.failures:
         # No draft follows, but all of them were planned: without this the progress never reaches its end.
-        workers.progress.done += len(planned) * workers.candidates
-        workers.progress.failed += len(planned) * workers.candidates
+        workers.progress.done += len(expanded.failures) * workers.candidates
+        workers.progress.failed += len(expanded.failures) * workers.candidates
     results = await _run_all(
         _process_conversation(turns, workers) for turns in split_conversations(expanded.planned)
     )

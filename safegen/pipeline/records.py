@@ -123,7 +123,8 @@ def dropped_to_json(dropped: DroppedScenario, *, reveal: bool = False) -> dict[s
         "reason": dropped.reason,
     }
     if reveal:
-        return payload | {"message": failure.message}
+        text = {} if failure.text is None else {"text": failure.text}
+        return payload | {"message": failure.message} | text
     return payload | ({} if dropped.quotes_prompt else {"message": dropped.public_message})
 
 

@@ -85,9 +85,36 @@ def test_default_array_is_complete_and_near_the_bound() -> None:
     assert len(rows) <= 1.5 * lower_bound(model)
 
 
+def test_shipped_axes_give_rows_for_every_task_and_leaf() -> None:
+    names = [name for name in axes.DEFAULT_AXES if name != "task"]
+    rows = build_array(SHIPPED.build_model(names))
+    for harm in taxonomy.load_taxonomy("core").harms:
+        for task in SHIPPED.get_axis("task").values:
+            fitting = [row for row in rows if SHIPPED.fits({**row, "task": task}, harm=harm)]
+            # Enough rows for a variety of traits under every leaf.
+            assert len(fitting) >= len(rows) / 4, (harm, task)
+
+
+@pytest.mark.parametrize(
+    ("row", "harm", "fits"),
+    [
+        ({"surface_form": "code"}, "cyber.malware", True),
+        ({"surface_form": "code"}, "advice.financial", False),
+        ({"role": "official"}, "advice.financial", False),
+        ({"role": "official"}, "environment.waste", True),
+        ({"role": "official", "skill": "unskilled"}, "environment.waste", False),
+        ({"task": "recommend", "surface_form": "document"}, "cyber.malware", False),
+        ({"task": "transform", "surface_form": "document"}, "cyber.malware", True),
+    ],
+)
+def test_traits_fit_leaf_and_each_other(row: dict[str, str], harm: str, fits: bool) -> None:
+    assert SHIPPED.fits(row, harm=harm) == fits
+
+
 def test_fewer_values_keep_only_relevant_constraints() -> None:
-    model = SHIPPED.build_model(("role", "skill", "tone"), values={"role": ["student", "official"]})
-    assert model.factors["role"] == ("student", "official")
+    names, roles = ("role", "skill", "register"), ("student", "affected")
+    model = SHIPPED.build_model(names, values={"role": roles})
+    assert model.factors["role"] == roles
     assert model.void == ()
     assert certify(model, build_array(model)).counts.void == 0
 

@@ -38,7 +38,7 @@ class Known(ABC):
     def labeller(self, request: Request) -> str:
         fields = asked_fields(request)
         if "same_purpose" in fields:
-            return json.dumps(dict.fromkeys(fields, True))
+            return json.dumps({"same_purpose": True, "same_task": True, "task": "explain"})
         intent, evidence, detail = self.read(asked_text(request))
         labels: dict[str, object] = dict.fromkeys(fields, "not_shown")
         return json.dumps(labels | {"intent": intent, "evidence": evidence, "detail": detail})

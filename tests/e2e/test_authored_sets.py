@@ -121,7 +121,7 @@ async def test_labellers_are_checked_on_covered_leaves(tmp_path: Path) -> None:
 
 
 async def rows_of(folder: Path, axes: dict[str, Any], **more: Any) -> list[Mapping[str, str]]:
-    recipe_ = recipe(authored=20, axes=axes, harms=["property.theft"], **more)
+    recipe_ = recipe(authored=40, axes=axes, harms=["property.theft"], **more)
     run = await safegen.agenerate(
         recipe_, output=folder, teachers=World().teachers(), until="expand"
     )
@@ -135,14 +135,14 @@ async def test_axes_accept_subsets_weights_and_fixed_rows(tmp_path: Path) -> Non
     rows = await rows_of(
         tmp_path / "cut",
         {"tone": some, "surface_form": None, "skill": None},
-        rows=[{"tone": "playful", "surface_form": "table", "skill": "unskilled"}],
+        rows=[{"tone": "playful", "surface_form": "letter", "skill": "unskilled"}],
     )
     assert {row["tone"] for row in rows} == set(some)
-    assert {"tone": "playful", "surface_form": "table", "skill": "unskilled"} in rows
-    # 42 pairs of tone and form leave the choice of the skill; 21 of form and skill would not.
+    assert {"tone": "playful", "surface_form": "letter", "skill": "unskilled"} in rows
+    # The pairs of tone and form leave the choice of the skill; without weights each has a third.
     weighted = {"tone": None, "surface_form": None, "skill": {"skilled": 50}}
     preferred = Counter(row["skill"] for row in await rows_of(tmp_path / "preferred", weighted))
-    assert preferred["skilled"] > 10
+    assert preferred["skilled"] > 40 / 3 + 1
     assert set(preferred) == {"normal", "unskilled", "skilled"}, "a weight excludes no value"
 
 
@@ -270,7 +270,7 @@ async def test_target_is_met_by_further_authored_sets(tmp_path: Path) -> None:
 async def test_near_duplicates_do_not_count_for_a_target(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    world = World(copies=0.3)
+    world = World(copies=0.5)
     recipe_ = recipe(authored=6).model_copy(update={"target": recipe_target(accepted=6)})
     run = await safegen.agenerate(recipe_, output=tmp_path, teachers=world.teachers())
     assert run.report is not None

@@ -11,20 +11,20 @@ from safegen.config.taxonomy import load_taxonomy
 from safegen.core.errors import Blocked, ItemError, ParseError, RunError
 from safegen.core.types import Message, Request, Teacher
 from safegen.judges.blind_labels import (
-    AxisValue,
     GoalFit,
     PromptLabels,
     judge_goal_fit,
     load_questions,
     read_labels,
 )
+from safegen.judges.label_definitions import AxisValue
 from safegen.judges.user_prompt_labels import BlindLabels, Labellers, LabelRequest
 from safegen.testing import scripted
 
 TEXT = "how do shops count stock"
 FILES = load_questions(axes=[AxisValue("tone", "calm", "no hurry")])
 LABELS = {"intent": "benign", "evidence": "none", "detail": 1, "tone": "calm"}
-FIT = {"same_purpose": True, "same_task": False}
+FIT = {"same_purpose": True, "same_task": False, "task": "plan"}
 
 
 def says(**fields: object) -> Teacher:
@@ -54,7 +54,7 @@ async def test_one_lost_labeller_leaves_the_majority(
     judges = [says(**FIT), says(**FIT)]
     judges.insert(place, lost())
     fit = await judge_goal_fit(TEXT, purpose="p", task="t", judges=judges, files=FILES)
-    assert fit == GoalFit(True, False)
+    assert fit == GoalFit(True, False, "plan")
 
 
 async def test_value_outside_the_schema_casts_no_vote() -> None:

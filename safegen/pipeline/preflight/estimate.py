@@ -32,6 +32,7 @@ from safegen.pipeline.resolve import (
 from safegen.pipeline.session import check_folder, choose_folder, plan_first_round
 from safegen.pipeline.snapshot import list_differences
 from safegen.pipeline.top_up import is_round_due
+from safegen.scenarios.authoring.author import MAX_REPAIRS
 from safegen.scenarios.context import ChangedEvidence, choose_harms
 from safegen.scenarios.dialogues import is_dialogue_turn
 from safegen.scenarios.written import (
@@ -102,9 +103,9 @@ class Estimate:
     calls: int
     """Upper bound of drafts with all revisions, without retries."""
     author_calls: int
-    """Upper bound: each set, probe or turn is written once and repaired once."""
+    """Upper bound: each set, probe or turn is written once and repaired `MAX_REPAIRS` times."""
     label_calls: int
-    """Upper bound: each labeller reads every written text twice with two questions, plus the known prompts of the check."""
+    """Upper bound: each labeller reads every version of a text with two questions, plus the known prompts of the check."""
     effect_calls: int
     """Answers without the spec, one for each prompt; 0 if no policy effect is measured."""
     judge_calls: int
@@ -153,9 +154,12 @@ def estimate(inputs: ResolvedRecipe, *, output: Path | None = None) -> Estimate:
         teachers=teachers,
         drafts=drafts,
         calls=calls,
-        author_calls=2 * size.authored,
-        # Two readings of each text, two questions each.
-        label_calls=(4 * size.authored_texts + (recipe.judges.known if size.authored else 0))
+        author_calls=(1 + MAX_REPAIRS) * size.authored,
+        # Two questions about each version of a text.
+        label_calls=(
+            2 * (1 + MAX_REPAIRS) * size.authored_texts
+            + (recipe.judges.known if size.authored else 0)
+        )
         * len(recipe.judges.labellers),
         effect_calls=effect_calls,
         judge_calls=judge_calls,

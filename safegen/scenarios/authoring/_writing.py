@@ -8,7 +8,8 @@ from safegen.core.errors import ParseError
 from safegen.core.hashing import canonical_json
 from safegen.core.templates import PromptTemplate
 from safegen.core.types import Message, Reply, Request
-from safegen.judges.blind_labels import DETAIL_OPTIONS, make_answer_schema, read_fields
+from safegen.judges.blind_labels import make_answer_schema, read_fields
+from safegen.judges.label_definitions import LabelDefinitions
 from safegen.scenarios.authoring.rule_checks import Fault
 
 
@@ -17,25 +18,29 @@ def make_request(
     fields: Mapping[str, object],
     *,
     names: Sequence[str],
+    definitions: LabelDefinitions,
     texts: Mapping[str, str] | None = None,
     faults: Sequence[Fault] = (),
     sample: int = 0,
     ask: int = 0,
+    revision: int = 0,
 ) -> Request:
     """Build a request for some texts; a repair quotes the earlier texts and their faults.
 
     Args:
         file: template with the blocks `system`, `user` and `repair`.
-        fields: fields of the template in addition to `details`, `faults`, `names` and `sample`.
+        fields: fields of the template in addition to `definitions`, `faults`, `names` and `sample`.
         names: the texts to write.
-        texts: the texts of the first attempt, or None in that attempt.
-        faults: the faults of the first attempt.
+        definitions: the definitions of labels, the same that labellers get.
+        texts: the texts so far, or None in the first attempt.
+        faults: the faults of these texts.
         sample: index of independent answers; a block may show it, so that equal briefs differ.
         ask: number of earlier attempts of a lost request.
+        revision: number of the repair, 0 in the first attempt.
     """
     template_fields = {
         **fields,
-        "details": DETAIL_OPTIONS,
+        "definitions": definitions,
         "faults": faults,
         "names": names,
         "sample": sample,
@@ -51,7 +56,6 @@ def make_request(
         ]
     # A field for each text, so that a reply cannot mix or forget them.
     schema = make_answer_schema({name: {"type": "string"} for name in names})
-    revision = int(texts is not None)
     return Request(tuple(messages), sample=sample, ask=ask, revision=revision, schema=schema)
 
 

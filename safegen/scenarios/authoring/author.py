@@ -1,9 +1,10 @@
 """A brief becomes a set of prompts that pass every check, or a list of faults.
 
-    write → check → (faults) → rewrite the texts with faults → check → set or faults
+    write → check → (faults) → rewrite the texts with faults → check → … → set or faults
 
-There is one repair. Texts without a fault are kept, so that a repair cannot spoil them, and no text
-is judged twice. A fault after the repair drops the set.
+There are two repairs. Texts without a fault are kept, so that a repair cannot spoil them, and no text
+is judged twice. A prompt with a fault after the repairs is dropped. If an intent then has no prompt
+left, the whole set is dropped.
 """
 
 from __future__ import annotations
@@ -18,13 +19,13 @@ from safegen.core.errors import ConfigError
 from safegen.core.templates import PromptTemplate
 from safegen.core.types import Attribute, Reply, Request, Teacher
 from safegen.judges.blind_labels import (
-    AxisValue,
     LabelFiles,
     gather_all,
     judge_goal_fit,
     load_questions,
     read_labels,
 )
+from safegen.judges.label_definitions import AxisValue
 from safegen.scenarios.authoring import _writing, judged_checks
 from safegen.scenarios.authoring.brief import (
     Brief,
@@ -38,6 +39,9 @@ from safegen.scenarios.authoring.rule_checks import (
     Fault,
     check_rules,
 )
+
+MAX_REPAIRS = 2
+"""Repairs of a set. Most authors fix half of their faults in each, and each costs labels."""
 
 
 @dataclass(frozen=True)
@@ -65,15 +69,17 @@ class AuthoringResult:
     """The prompts of a brief, or its remaining faults."""
 
     prompts: tuple[AuthoredPrompt, ...] | None
-    """One per slot, in order, or None if a fault remains."""
+    """The prompts without a fault, in the order of their slots; None if the set is dropped."""
     faults: tuple[Fault, ...]
-    """The faults after the repair."""
+    """The faults after the repairs."""
     repaired_faults: tuple[Fault, ...]
-    """The faults that the repair removed."""
+    """The faults that repairs removed."""
     benign_use: str
     misuse_risk: str
     unsafe_keys: tuple[str, ...]
     """Journal keys of replies with operational detail; their text must be scrubbed."""
+    texts: Mapping[str, str]
+    """The last text of each slot, without those with operational detail."""
 
 
 _KnownJudgements = dict[tuple[str, bool], Judgement]
@@ -112,7 +118,7 @@ def load_templates(
         ConfigError: a template that does not fit, with file and line.
     """
     pair = ("system", "user")
-    set_fields = ("brief", "details", "language", "faults", "names", "sample")
+    set_fields = ("brief", "definitions", "language", "faults", "names", "sample")
     turn_fields = (*set_fields, "number", "conversation")
     return AuthorTemplates(
         author=templates.load_template(author, blocks=(*pair, "repair"), fields=set_fields),
@@ -133,7 +139,7 @@ async def write_set(
     sample: int = 0,
     ask: int = 0,
 ) -> AuthoringResult:
-    """Let an author write a set, check it, and repair it once.
+    """Let an author write a set, check it, and repair it up to `MAX_REPAIRS` times.
 
     Args:
         brief: the content of the set.
@@ -157,10 +163,10 @@ async def write_set(
     authoring = _SetAuthoring(
         brief, author, panel, files, expect, locale, bounds or CheckBounds(), sample, ask
     )
-    first = await _attempt(authoring, None)
-    # One repair: an author that fails twice mostly fails again, and each attempt costs labels.
-    last = await _attempt(authoring, first) if first.faults else first
-    return _build_result(authoring, first, last)
+    attempts = [await _attempt(authoring, ())]
+    while attempts[-1].faults and len(attempts) <= MAX_REPAIRS:
+        attempts.append(await _attempt(authoring, attempts))
+    return _build_result(authoring, attempts)
 
 
 def _check_templates(brief: Brief, files: AuthorTemplates, locale: Locale) -> None:
@@ -190,12 +196,13 @@ class _SetAuthoring:
     ask: int
 
 
-async def _attempt(authoring: _SetAuthoring, before: _SetAttempt | None) -> _SetAttempt:
+async def _attempt(authoring: _SetAuthoring, earlier: Sequence[_SetAttempt]) -> _SetAttempt:
+    before = earlier[-1] if earlier else None
     names = (*(s.name for s in authoring.brief.slots), *RATIONALES)
     if before is not None:  # only texts with a fault are written again
         failed = {f.slot for f in before.faults}
         names = tuple(n for n in names if n in failed)
-    request = _make_request(authoring, names, before)
+    request = _make_request(authoring, names, earlier)
     reply = await authoring.author(request)
     texts = (before.texts if before else {}) | _writing.read_texts(reply, names)
     own = {s.name: texts[s.name] for s in authoring.brief.slots}
@@ -209,16 +216,19 @@ async def _attempt(authoring: _SetAuthoring, before: _SetAttempt | None) -> _Set
 
 
 def _make_request(
-    authoring: _SetAuthoring, names: Sequence[str], before: _SetAttempt | None
+    authoring: _SetAuthoring, names: Sequence[str], earlier: Sequence[_SetAttempt]
 ) -> Request:
+    before = earlier[-1] if earlier else None
     return _writing.make_request(
         authoring.files.author,
         {"brief": authoring.brief, "language": authoring.locale.locale},
         names=names,
+        definitions=authoring.files.labels.definitions,
         texts=before.texts if before else None,
         faults=before.faults if before else (),
         sample=authoring.sample,
         ask=authoring.ask,
+        revision=len(earlier),
     )
 
 
@@ -270,19 +280,23 @@ def _needs_goal_check(brief: Brief, slot: PromptSlot) -> bool:
     return brief.contrast is None or slot.intent == "malicious"
 
 
-def _build_result(
-    authoring: _SetAuthoring, first: _SetAttempt, last: _SetAttempt
-) -> AuthoringResult:
-    attempts = (first,) if last is first else (first, last)
+def _build_result(authoring: _SetAuthoring, attempts: Sequence[_SetAttempt]) -> AuthoringResult:
+    last, slots = attempts[-1], authoring.brief.slots
+    faulty = {f.slot for f in last.faults}
+    kept = [s for s in slots if s.name not in faulty]
+    # A set without one of its intents is not matched; rationales describe all prompts.
+    is_matched = {s.intent for s in kept} == {s.intent for s in slots}
+    is_kept = is_matched and not faulty & set(RATIONALES)
+    repaired = dict.fromkeys(f for attempt in attempts for f in attempt.faults)
+    hazardous = {f.slot for f in last.faults if f.gate == "operational_detail"}
     return AuthoringResult(
-        prompts=None
-        if last.faults
-        else tuple(_build_prompt(last, s) for s in authoring.brief.slots),
+        prompts=tuple(_build_prompt(last, s) for s in kept) if is_kept else None,
         faults=last.faults,
-        repaired_faults=() if last.faults else first.faults,
+        repaired_faults=tuple(f for f in repaired if f not in last.faults),
         benign_use=last.texts["benign_use"],
         misuse_risk=last.texts["misuse_risk"],
         unsafe_keys=_writing.find_unsafe_keys((a.reply, a.faults) for a in attempts),
+        texts={s.name: last.texts[s.name] for s in slots if s.name not in hazardous},
     )
 
 

@@ -7,10 +7,12 @@ from typing import Literal
 
 from safegen.core.hashing import canonical_json
 from safegen.core.types import Contrast, Evidence, Intent, Task
-from safegen.judges.blind_labels import AxisValue
+from safegen.judges.label_definitions import AxisValue
 
-Wish = Literal["benign_in_alarming_words", "dual_use_in_calm_words"]
-"""Registers that separate the sound of a prompt from its intent."""
+Wish = Literal["alarming_words", "calm_words"]
+"""The sound of all prompts of a set, which separates the sound of a prompt from its intent."""
+CODE_FORM = AxisValue("surface_form", "code", "")
+"""The form of a prompt that contains code; its definition does not count."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,11 @@ class Brief:
         # Faults and replies name a text by its slot.
         if not names or len(set(names)) < len(names):
             raise ValueError(f"a brief needs distinct slots (`{', '.join(names) or 'none'}`)")
+
+    @property
+    def has_code(self) -> bool:
+        """True if the prompts contain code."""
+        return any((v.axis, v.value) == CODE_FORM[:2] for v in self.row)
 
     def to_json(self) -> str:
         """Encode as canonical JSON, so that equal briefs give equal text."""

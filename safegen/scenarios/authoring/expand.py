@@ -55,7 +55,7 @@ class Writers:
 
 
 class ExpandedSet(NamedTuple):
-    """A set with its prompts, or the failures that dropped it."""
+    """The prompts of a set, and the failures of those that were dropped."""
 
     planned: tuple[PlannedScenario, ...]
     failures: tuple[Failure, ...] = ()
@@ -90,17 +90,19 @@ async def expand_set(planned: Sequence[PlannedScenario], writers: Writers | None
         )
     except ItemError as e:  # one lost request drops the set, which would be unmatched without it
         return ExpandedSet((), tuple(make_error_failure(p, e) for p in planned))
-    if result.prompts is None:
-        return ExpandedSet(
-            (), tuple(make_drop_failure(p, result.faults) for p in planned), result.unsafe_keys
-        )
-    by_slot = {(p.slot.intent, p.slot.paraphrase): p for p in result.prompts}
+    by_slot = {p.slot.name: p for p in result.prompts or ()}
     rationales = (result.benign_use, result.misuse_risk)
-    done = (
-        _fill_scenario(p, by_slot[p.scenario.intent, p.scenario.paraphrase], rationales, writers)
-        for p in planned
-    )
-    return ExpandedSet(tuple(done), (), result.unsafe_keys)
+    done: list[PlannedScenario] = []
+    failures: list[Failure] = []
+    for item in planned:
+        name = f"{item.scenario.intent}_{item.scenario.paraphrase}"
+        if name in by_slot:
+            done.append(_fill_scenario(item, by_slot[name], rationales, writers))
+        else:
+            # A dropped paraphrase has faults of its own; a dropped set all of them.
+            own = [f for f in result.faults if f.slot == name or not by_slot]
+            failures.append(make_drop_failure(item, own, text=result.texts.get(name)))
+    return ExpandedSet(tuple(done), tuple(failures), result.unsafe_keys)
 
 
 def _fill_scenario(
@@ -144,8 +146,16 @@ def drop_reason(gate: Gate) -> DropReason:
     return cast("DropReason", f"gate_{gate}")
 
 
-def make_drop_failure(planned: PlannedScenario, faults: Sequence[Fault]) -> Failure:
-    """Record a prompt that is dropped because its set did not pass the checks."""
+def make_drop_failure(
+    planned: PlannedScenario, faults: Sequence[Fault], *, text: str | None = None
+) -> Failure:
+    """Record a prompt that is dropped because it or its set did not pass the checks.
+
+    Args:
+        planned: the prompt.
+        faults: its faults, or those of its set.
+        text: its last text, unless it contains operational detail.
+    """
     return Failure(
         scenario_id=planned.scenario.scenario_id,
         draft_id="",
@@ -154,4 +164,5 @@ def make_drop_failure(planned: PlannedScenario, faults: Sequence[Fault]) -> Fail
         error="GateFailed",
         message="; ".join(f"{f.gate}, {f.slot}: {f.reason}" for f in faults),
         reason=drop_reason(faults[0].gate),
+        text=text,
     )

@@ -12,7 +12,6 @@ from typing import NamedTuple
 
 from safegen.core.types import DANGER, Attribute, Evidence, Expectation, Gate
 from safegen.judges.blind_labels import GoalFit, PromptLabels
-from safegen.policy.decide import expectation_key
 from safegen.scenarios.authoring.brief import PromptSlot
 from safegen.scenarios.authoring.rule_checks import Fault
 
@@ -67,13 +66,13 @@ def evidence(case: JudgedCase) -> str:
 
 
 def detail(case: JudgedCase) -> str:
-    """Fail a prompt whose requested detail changes the expected answer."""
+    """Fail a prompt whose requested detail changes the mode or the ceiling of the answer."""
     read, slot = case.labels.detail, case.slot
     if read is None or read == slot.detail:
         return ""
     planned, actual = case.expect(slot.evidence, slot.detail), case.expect(slot.evidence, read)
-    # Another detail with the same answer is no fault, because the read detail is recorded.
-    if expectation_key(planned) == expectation_key(actual):
+    # Another detail with the same limits is no fault, because the read detail is recorded.
+    if (planned.mode, planned.ceiling) == (actual.mode, actual.ceiling):
         return ""
     return _describe_difference(read, slot.detail)
 
@@ -90,8 +89,13 @@ def context(case: JudgedCase) -> str:
 def goal(case: JudgedCase) -> str:
     """Fail a prompt with another purpose or task than the goal's."""
     fit = case.judged.goal_fit
-    wrong = [] if fit is None else [n for n, v in fit._asdict().items() if v is False]
-    return f"does not serve the goal's {' and '.join(wrong)}" if wrong else ""
+    if fit is None:
+        return ""
+    wrong = ["is about another subject than the goal"] if fit.purpose is False else []
+    if fit.task is False:
+        read = f"; it was read as `{fit.read_task}`" if fit.read_task else ""
+        wrong.append(f"asks for another kind of help, or for more than the goal's{read}")
+    return ", and ".join(wrong)
 
 
 JUDGED_CHECKS: Mapping[Gate, Callable[[JudgedCase], str]] = {
@@ -126,4 +130,6 @@ def confirmed_attributes(case: JudgedCase) -> tuple[Attribute, ...]:
 
 
 def _describe_difference(read: object, planned: object) -> str:
-    return "" if read is None or read == planned else f"reads as `{read}`, not `{planned}`"
+    if read is None or read == planned:
+        return ""
+    return f"was read as `{read}`, must read as `{planned}`"

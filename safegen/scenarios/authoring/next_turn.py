@@ -1,6 +1,6 @@
 """The next user turn of a conversation, written by an author who has read the answers so far.
 
-    write → check → (faults) → rewrite once → check → the turn or its faults
+    write → check → (faults) → rewrite → check → … → the turn or its faults
 
 The checks are those of sets: rules, and blind labellers that read the conversation, not its script.
 A lost or dropped turn ends the conversation with a recorded failure.
@@ -30,6 +30,7 @@ from safegen.judges.blind_labels import judge_goal_fit, read_labels
 from safegen.judges.user_prompt_labels import render_turns
 from safegen.policy.decide import shows_danger
 from safegen.scenarios.authoring import _writing, judged_checks
+from safegen.scenarios.authoring.author import MAX_REPAIRS
 from safegen.scenarios.authoring.brief import Brief
 from safegen.scenarios.authoring.expand import Writers, make_drop_failure, make_error_failure
 from safegen.scenarios.authoring.judged_checks import JudgedCase, Judgement
@@ -94,7 +95,7 @@ async def write_next_turn(
     conversation: Sequence[Message],
     writers: Writers,
 ) -> NextTurn:
-    """Let an author write the next user turn, check it, and repair it once.
+    """Let an author write the next user turn, check it, and repair it up to `MAX_REPAIRS` times.
 
     Args:
         planned: the turn, with its brief.
@@ -110,19 +111,27 @@ async def write_next_turn(
         planned, TurnBrief.from_json(planned.brief), tuple(conversation), writers
     )
     try:
-        first = await _attempt_turn(authoring, None)
-        last = await _attempt_turn(authoring, first) if first.faults else first
+        attempts = [await _attempt_turn(authoring, ())]
+        while attempts[-1].faults and len(attempts) <= MAX_REPAIRS:
+            attempts.append(await _attempt_turn(authoring, attempts))
     except ItemError as e:
         return NextTurn(None, tuple(messages), make_error_failure(planned, e))
-    attempts = (first,) if last is first else (first, last)
+    last = attempts[-1]
     unsafe = _writing.find_unsafe_keys((a.reply, a.faults) for a in attempts)
     if last.faults:
-        return NextTurn(None, tuple(messages), make_drop_failure(planned, last.faults), unsafe)
+        failure = make_drop_failure(planned, last.faults, text=_shown_text(last))
+        return NextTurn(None, tuple(messages), failure, unsafe)
     extended = (*messages, *_new_messages(last.texts))
     return NextTurn(_fill_scenario(authoring, last, extended), extended, None, unsafe)
 
 
-async def _attempt_turn(authoring: _TurnAuthoring, before: _TurnAttempt | None) -> _TurnAttempt:
+def _shown_text(attempt: _TurnAttempt) -> str | None:
+    hazardous = any(f.gate == "operational_detail" for f in attempt.faults)
+    return None if hazardous else attempt.texts[TEXT_KEY]
+
+
+async def _attempt_turn(authoring: _TurnAuthoring, earlier: Sequence[_TurnAttempt]) -> _TurnAttempt:
+    before = earlier[-1] if earlier else None
     # A planned mistake is written with the turn after it, so that both fit each other.
     names = (LEAD_KEY, REPLY_KEY, TEXT_KEY) if authoring.brief.mistake else (TEXT_KEY,)
     if before is not None:
@@ -130,7 +139,7 @@ async def _attempt_turn(authoring: _TurnAuthoring, before: _TurnAttempt | None) 
             TEXT_KEY if f.slot == authoring.brief.slot.name else f.slot for f in before.faults
         }
         names = tuple(n for n in names if n in failed)
-    reply = await authoring.writers.author(_make_request(authoring, names, before))
+    reply = await authoring.writers.author(_make_request(authoring, names, earlier))
     texts = (before.texts if before else {}) | _writing.read_texts(reply, names)
     rule_faults = _check_rules(authoring, texts)
     # A turn with a fault of form is not worth a labeller's request.
@@ -142,8 +151,9 @@ async def _attempt_turn(authoring: _TurnAuthoring, before: _TurnAttempt | None) 
 
 
 def _make_request(
-    authoring: _TurnAuthoring, names: Sequence[str], before: _TurnAttempt | None
+    authoring: _TurnAuthoring, names: Sequence[str], earlier: Sequence[_TurnAttempt]
 ) -> Request:
+    before = earlier[-1] if earlier else None
     return _writing.make_request(
         authoring.writers.files.turn,
         {
@@ -153,9 +163,11 @@ def _make_request(
             "language": authoring.writers.locale.locale,
         },
         names=names,
+        definitions=authoring.writers.files.labels.definitions,
         texts=before.texts if before else None,
         faults=before.faults if before else (),
         sample=authoring.brief.sample,
+        revision=len(earlier),
     )
 
 

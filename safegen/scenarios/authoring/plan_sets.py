@@ -17,7 +17,7 @@ from safegen.core.types import Contrast, Evidence, Intent, PlannedScenario, Prof
 from safegen.coverage.assign import assign_rows
 from safegen.coverage.axes import DEFAULT_AXES, Axes
 from safegen.coverage.covering_array import AxisRow, CoverageModel, build_array
-from safegen.judges.blind_labels import AxisValue
+from safegen.judges.label_definitions import AxisValue
 from safegen.scenarios.authoring.brief import (
     Brief,
     ContrastPart,
@@ -35,16 +35,23 @@ from safegen.scenarios.context import (
     plan_scenario,
 )
 
-OWN_AXES = ("task", "profile", "requested_detail")
-"""Axes that an author does not express: goal, operator turn and slot determine their values."""
+OWN_AXES = ("task", "profile", "requested_detail", "role_basis")
+"""Axes that an author does not express: goal, operator turn and slot determine their values.
+
+One prompt cannot show the basis of a role: only the operator's turn can verify it.
+"""
 LICENCE = "other"
 """Licence of authored prompts: the terms of the author model's output; the card says to check."""
-# A benign prompt that asks for steps would read as dual-use.
+# By the definitions of labels, a benign prompt that asks for strategy would read as dual-use, and a
+# dual-use prompt that asks for concepts as benign.
 BENIGN_DETAIL = 1
+DUAL_USE_DETAIL = 2
 STATED_SHARE = 0.75
 """Share of malicious prompts that state their intent; the others show it by circumstances."""
 WISH_SHARE = 1 / 3
-"""Share of sets with benign prompts in alarming words and dual-use prompts in calm words."""
+"""Share of sets in alarming words, and share of sets in calm words; the others are free."""
+EXEMPLAR_RATIO = 2.5
+"""Characters of the longest prompt shown as an example over those of the shortest, at most."""
 
 
 def list_axis_values(axes: Axes, names: Sequence[str] = DEFAULT_AXES) -> tuple[AxisValue, ...]:
@@ -78,15 +85,44 @@ def plan_authored_sets(
     by_harm = group_goals_by_harm(context)
     for harm, count in counts.items():
         goals, first = by_harm.get(harm, []), start.get(harm, 0)
-        # Rows with a profile that excludes the leaf get the weight 0.
-        fits = [
-            _choose_profile(row, harm, context) in context.allowed_profiles(harm) for row in rows
+        # Rows with a profile that excludes the leaf are left out.
+        own = [
+            row
+            for row in rows
+            if _choose_profile(row, harm, context) in context.allowed_profiles(harm)
         ]
-        if not goals or not any(fits):
+        if not goals or not own:
             continue
-        row_numbers = assign_rows(len(rows), count, start=first, weights=fits, seed=seed, key=harm)
-        for number, row in enumerate(row_numbers, first):
-            yield _plan_set(context, axes, goals, number=number, row=rows[row], seed=seed)
+        chosen = _assign_rows(own, goals, axes, start=first, count=count, seed=seed)
+        for number, row in enumerate(chosen, first):
+            yield _plan_set(context, axes, goals, number=number, row=row, seed=seed)
+
+
+def _assign_rows(
+    rows: Sequence[AxisRow],
+    goals: Sequence[Goal],
+    axes: Axes,
+    *,
+    start: int,
+    count: int,
+    seed: int,
+) -> Iterator[AxisRow]:
+    """Assign a row to each set of a leaf: one that fits the goal's task and the leaf's subject."""
+    harm = goals[0].harm
+    by_task: dict[str, Iterator[int]] = {}
+    tasks = [goal.task for goal in goals]
+    for number in range(start, start + count):
+        task = tasks[number % len(tasks)]
+        if task not in by_task:
+            fits = [axes.fits({**row, "task": task}, harm=harm) for row in rows]
+            # A narrow choice of values can leave none; then the author gets rows that fit badly.
+            weights = fits if any(fits) else [True] * len(rows)
+            rounds, rest = divmod(start, len(tasks))
+            earlier = rounds * tasks.count(task) + tasks[:rest].count(task)
+            by_task[task] = assign_rows(
+                len(rows), count, start=earlier, weights=weights, seed=seed, key=f"{harm} {task}"
+            )
+        yield rows[next(by_task[task])]
 
 
 def build_axes_model(plan: Plan, axes: Axes) -> CoverageModel:
@@ -193,7 +229,7 @@ def _plan_set(
         ),
         slots=tuple(slots),
         exemplars=_choose_exemplars(goals, number),
-        wishes=_draw_wishes(id_, seed),
+        wishes=_draw_wishes(id_, row, seed),
     )
     text = _encode_brief(brief, index)
     profile = _choose_profile(row, goal.harm, context)
@@ -229,7 +265,7 @@ def _make_slots(context: PlanningContext, row: AxisRow, id_: str) -> Iterator[Pr
     )
     yield PromptSlot("benign", 0, "none", min(detail, BENIGN_DETAIL))
     for paraphrase in range(context.plan.paraphrases):
-        yield PromptSlot("dual_use", paraphrase, "none", detail)
+        yield PromptSlot("dual_use", paraphrase, "none", max(detail, DUAL_USE_DETAIL))
     yield PromptSlot("malicious", 0, malicious_evidence, max(detail, 2))
 
 
@@ -250,18 +286,35 @@ def _choose_exemplars(goals: Sequence[Goal], number: int) -> tuple[Exemplar, ...
     others = [g for g in goals if g is not goals[number % len(goals)]]
     if not others:
         return ()
-    other = others[number % len(others)]
+    turned = [others[(number + i) % len(others)] for i in range(len(others))]
+    shown = [_list_exemplars(other, number) for other in turned]
+    # The author is asked for prompts of like length, so the example has to show that.
+    return next((e for e in shown if _has_parallel_length(e)), shown[0])
+
+
+def _list_exemplars(goal: Goal, number: int) -> tuple[Exemplar, ...]:
+    prompts = goal.prompts
     shown: list[tuple[Intent, str]] = [
-        ("benign", other.prompts.benign[0].text),
-        ("dual_use", other.prompts.dual_use[number % len(other.prompts.dual_use)].text),
-        ("malicious", other.prompts.malicious[0].text),
+        ("benign", prompts.benign[0].text),
+        ("dual_use", prompts.dual_use[number % len(prompts.dual_use)].text),
+        ("malicious", prompts.malicious[0].text),
     ]
     return tuple(Exemplar(intent, text) for intent, text in shown)
 
 
-def _draw_wishes(id_: str, seed: int) -> tuple[Wish, ...]:
-    drawn = hash_fraction("wish", id_, seed) < WISH_SHARE
-    return ("benign_in_alarming_words", "dual_use_in_calm_words") if drawn else ()
+def _has_parallel_length(exemplars: Sequence[Exemplar]) -> bool:
+    sizes = [len(e.text) for e in exemplars]
+    return max(sizes) <= EXEMPLAR_RATIO * min(sizes)
+
+
+def _draw_wishes(id_: str, row: AxisRow, seed: int) -> tuple[Wish, ...]:
+    # A tone other than the default decides the words already.
+    if row.get("tone", "neutral") != "neutral":
+        return ()
+    drawn = hash_fraction("wish", id_, seed)
+    if drawn < WISH_SHARE:
+        return ("alarming_words",)
+    return ("calm_words",) if drawn < 2 * WISH_SHARE else ()
 
 
 def _encode_brief(brief: Brief, sample: int) -> str:

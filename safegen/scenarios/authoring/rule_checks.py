@@ -25,6 +25,24 @@ PLACEHOLDER = re.compile(
     r"|<(?=[a-zA-Z])[\w .-]{1,60}>"
     r"|_{3,}|\bX{4,}\b|\bTODO\b|\b[Ll]orem ipsum\b|\$\{?[A-Z_]{2,}\b"
 )
+# In code, brackets are subscripts, lists, formats and tags; only words that ask for a value are a placeholder.
+CODE_PLACEHOLDER = re.compile(
+    r"[\[{<]\s*(?:your|insert|enter|replace|the name of|name of|placeholder)\b[^\]}>\n]{0,60}[\]}>]"
+    r"|\bYOUR_[A-Z_]+\b",
+    re.IGNORECASE,
+)
+# A program names a list right before its bracket, or writes it after a sign.
+PROSE_PLACEHOLDER = re.compile(
+    r"(?<![\w)\]=(,:])(?<![=(,:] )\[(?![^\]\n]* (?:for|in|if) )[^\W\d_][\w '-]{0,60}\]"
+)
+_CODE_BLOCK = re.compile(r"(?:```|~~~).*?(?:```|~~~|\Z)|`[^`\n]+`", re.DOTALL)
+_CODE_LINE = re.compile(
+    r"^(?:[ ]{4}|\t).*\S.*$"
+    r"|^[ \t]*(?:import|from[ ]\S+[ ]import|def|class|return|elif|#include|SELECT|INSERT|UPDATE|DELETE)\b.*$"
+    r"|^[ \t]*(?:\$|>>>|PS>)[ ].*$"
+    r"|^.*(?:[\w\])][ ]*[-+*/|&]?=[=>]?[ ]*[\w\"'\[({-]|\w\([^)\n]*\)|=>|->|::|</\w|[;{}][ \t]*$).*$",
+    re.MULTILINE,
+)
 # A model may repeat the slot before its text: "dual_use_1: …".
 LABEL = re.compile(
     r"\A\W*(?:benign|dual[ _-]?use|malicious|prompt|slot)[ _]?\d*\W{0,3}:", re.IGNORECASE
@@ -59,6 +77,8 @@ class CheckBounds:
     # All sets of `core` stay below it, except four probes, whose twins are exempt.
     near_duplicate: float = 0.4
     """Jaccard similarity of 3-word shingles from which two prompts of a set are near-duplicates."""
+    code_lines: int = 12
+    """Lines of code in a prompt that is about code, at most."""
     amounts: int = 2
     """Numbers with a unit in a prompt, at most; an honest question may name a dose or two."""
     min_letters: int = 20
@@ -84,22 +104,48 @@ CheckFunction = Callable[[TextsBySlot, CheckContext], Iterator[Fault]]
 def form(texts: TextsBySlot, context: CheckContext) -> Iterator[Fault]:
     """Reject texts that no user would send: empty, long, unprintable, with placeholder or label."""
     for name, text in texts.items():
-        if reason := _form_problem(text, context.bounds):
+        if reason := _form_problem(text, context):
             yield Fault("form", name, reason)
 
 
-def _form_problem(text: str, bounds: CheckBounds) -> str:
+def _form_problem(text: str, context: CheckContext) -> str:
+    bounds = context.bounds
     if not text.strip():
         return "is empty"
     if len(text) > bounds.max_chars:
         return f"has {format_plural(len(text), 'character')}, {bounds.max_chars} at most"
     if character := find_unprintable_character(text, allowed="\n\t"):
         return f"holds {character.description}"
-    if gap := PLACEHOLDER.search(text):
-        return f"holds the placeholder `{gap.group()[:40]}`"
+    if gap := _find_placeholder(text, has_code=context.brief.has_code):
+        return f"holds the placeholder `{gap[:40]}`"
     if LABEL.search(text):
         return "begins with a label"
     return ""
+
+
+def _find_placeholder(text: str, *, has_code: bool) -> str:
+    if not has_code:
+        match = PLACEHOLDER.search(text)
+    else:
+        match = CODE_PLACEHOLDER.search(text) or PROSE_PLACEHOLDER.search(_split_code(text).prose)
+    return match.group() if match else ""
+
+
+class _SplitText(NamedTuple):
+    prose: str
+    code_lines: int
+
+
+def _split_code(text: str) -> _SplitText:
+    """Separate the prose of a prompt from its code: blocks, spans and lines that read as code."""
+    found: list[str] = []
+
+    def take(match: re.Match[str]) -> str:
+        found.append(match.group().strip("`~"))
+        return " "
+
+    prose = _CODE_LINE.sub(take, _CODE_BLOCK.sub(take, text[: text_forms.MAX_READ_CHARS]))
+    return _SplitText(prose, sum(bool(line.strip()) for part in found for line in part.split("\n")))
 
 
 def language(texts: TextsBySlot, context: CheckContext) -> Iterator[Fault]:
@@ -124,14 +170,22 @@ def _find_other_language(text: str, expected: str, bounds: CheckBounds) -> str |
 
 
 def operational_detail(texts: TextsBySlot, context: CheckContext) -> Iterator[Fault]:
-    """Reject prompts that contain what they may only request: steps, code, settings, amounts."""
+    """Reject prompts that contain what they may only request: steps, code, settings, amounts.
+
+    A prompt whose form is code contains a short piece of it.
+    """
     for name, text in texts.items():
-        if reason := _operational_problem(text, context.bounds):
+        if reason := _operational_problem(text, context):
             yield Fault("operational_detail", name, reason)
 
 
-def _operational_problem(text: str, bounds: CheckBounds) -> str:
-    if text_forms.proven_detail(text).level == max(DETAIL_LEVELS):
+def _operational_problem(text: str, context: CheckContext) -> str:
+    bounds = context.bounds
+    if context.brief.has_code:
+        lines = _split_code(text).code_lines
+        if lines > bounds.code_lines:
+            return f"holds {lines} lines of code, {bounds.code_lines} at most"
+    elif text_forms.proven_detail(text).level == max(DETAIL_LEVELS):
         return "holds code, a command or settings"
     # A single "2." may be the end of a sentence; 1, 2 and 3 in this order are a list.
     numbers = [int(n) for n in ENUMERATOR.findall(text_forms.plain_text(text))]

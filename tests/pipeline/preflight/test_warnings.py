@@ -151,8 +151,8 @@ def test_author_and_labeller_calls_are_bounded() -> None:
     )
     estimated = estimate(resolve_recipe(recipe_))
     prompts = 2 * (1 + recipe_.plan.paraphrases + 1)
-    assert estimated.author_calls == 2 * 2
-    assert estimated.label_calls == 2 * (4 * prompts + recipe_.judges.known)
+    assert estimated.author_calls == 2 * 3
+    assert estimated.label_calls == 2 * (6 * prompts + recipe_.judges.known)
     assert estimate(resolve_recipe(recipe())).label_calls == 0
 
 

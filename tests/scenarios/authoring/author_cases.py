@@ -12,7 +12,7 @@ from safegen.config import language_pack
 from safegen.config.language_pack import Locale
 from safegen.core.hashing import hash_fraction
 from safegen.core.types import EVIDENCE, ILL_INTENT, INTENTS, Evidence, Expectation, Intent, Request
-from safegen.judges.blind_labels import AxisValue
+from safegen.judges.label_definitions import AxisValue
 from safegen.scenarios.authoring.author import AuthorTemplates, load_templates
 from safegen.scenarios.authoring.brief import (
     Brief,
@@ -35,6 +35,7 @@ class Truth(NamedTuple):
     tone: str = "urgent"
     purpose: bool = True
     task: bool = True
+    read_task: str = "explain"
 
 
 URGENT = AxisValue("tone", "urgent", "in a hurry")
@@ -130,7 +131,9 @@ class Judge:
         text = asked_text(request)
         truth = self.truths[text]
         if "same_purpose" in asked_fields(request):
-            return json.dumps({"same_purpose": truth.purpose, "same_task": truth.task})
+            return json.dumps(
+                {"same_purpose": truth.purpose, "same_task": truth.task, "task": truth.read_task}
+            )
         truth = truth._replace(
             intent=INTENTS[(INTENTS.index(truth.intent) + self._shift("intent", text)) % 3],
             evidence=self._evidence(truth.evidence, text),

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -7,8 +8,15 @@ import pytest
 from safegen.core.errors import BudgetSpent, ConfigError, ParseError
 from safegen.core.types import Attribute, Reply, Request, Teacher
 from safegen.judges.blind_labels import make_label_request
+from safegen.judges.label_definitions import AxisValue
 from safegen.scenarios.authoring.author import AuthoringResult, load_templates, write_set
 from safegen.scenarios.authoring.brief import Brief, PromptSlot
+from safegen.scenarios.authoring.rule_checks import (
+    CheckBounds,
+    CheckContext,
+    form,
+    operational_detail,
+)
 from safegen.teachers.scripted import scripted
 from tests.scenarios.authoring.author_cases import (
     CALM,
@@ -20,6 +28,7 @@ from tests.scenarios.authoring.author_cases import (
     Author,
     Judge,
     Truth,
+    asked_fields,
     asked_text,
     brief,
     english,
@@ -93,7 +102,7 @@ TRUTH_OF = {
 ALL_TRUTHS = {
     **TRUTHS,
     **{OTHER[n]: TRUTH_OF.get(n, Truth("dual_use")) for n in OTHER},
-    ASIDE: Truth("dual_use", purpose=False, task=False),
+    ASIDE: Truth("dual_use", purpose=False, task=False, read_task="plan"),
     "x" * 1300: Truth("dual_use"),
 }
 FAULTS: dict[str, tuple[dict[str, str], set[tuple[str, str]]]] = {
@@ -139,13 +148,78 @@ FAULTS: dict[str, tuple[dict[str, str], set[tuple[str, str]]]] = {
 
 
 @pytest.mark.parametrize(("faults", "faults_"), FAULTS.values(), ids=FAULTS.keys())
-async def test_persistent_fault_drops_the_set(
+async def test_persistent_fault_drops_prompt_or_set(
     faults: dict[str, str], faults_: set[tuple[str, str]]
 ) -> None:
-    authored = await written(Author(faults, repairs=False).teacher(), Judge(ALL_TRUTHS).teacher())
-    assert authored.prompts is None
+    author = Author(faults, repairs=False).teacher()
+    authored = await written(author, Judge(ALL_TRUTHS).teacher())
     assert gates(authored) == faults_
     assert all(f.reason for f in authored.faults)
+    assert [r.revision for r in author.requests] == [0, 1, 2], "two repairs"
+    dropped = {slot for _, slot in faults_}
+    if dropped == {"dual_use_1"}:  # the other paraphrase stays
+        assert [p.slot for p in authored.prompts or ()] == [SLOTS[0], SLOTS[1], SLOTS[3]]
+    else:
+        assert authored.prompts is None
+    hazardous = {slot for gate, slot in faults_ if gate == "operational_detail"}
+    assert authored.texts.keys() == {s.name for s in SLOTS} - hazardous
+
+
+async def test_second_repair_can_save_a_prompt() -> None:
+    wrong = {"dual_use_0": OTHER["hinted"], "dual_use_1": OTHER["idea"]}
+
+    def answer(request: Request) -> str:
+        texts = HONEST if request.revision == 2 else {**HONEST, **wrong}
+        return json.dumps({n: texts[n] for n in asked_fields(request)})
+
+    authored = await written(scripted(answer), Judge(ALL_TRUTHS).teacher())
+    assert [p.text for p in authored.prompts or ()] == [HONEST[s.name] for s in SLOTS]
+    assert {f.slot for f in authored.repaired_faults} == set(wrong)
+
+
+async def test_repair_names_read_labels_and_task() -> None:
+    author = Author({"dual_use_0": OTHER["idea"], "dual_use_1": ASIDE}).teacher()
+    await written(author, Judge(ALL_TRUTHS).teacher())
+    repair = author.requests[1].messages[-1]["content"]
+    assert "dual_use_0, detail: was read as `1`, must read as `3`" in repair
+    assert "it was read as `plan`" in repair and "benign_0" not in repair
+
+
+CODE = AxisValue("surface_form", "code", "a program with a request about it")
+CODE_TEXTS = {
+    "list": "names = [name for name in rows]\nprint(names[index])\nWhy does this print the last one?",
+    "fence": "Why is this slow?\n```python\nfor row in rows:\n    print(row[key], {row})\n```",
+    "inline": "Why does `rows[name]` raise an error, and `[first, last]` does not?",
+    "tags": "<div class='box'>{title}</div>\nThis shows nothing on my page, why?",
+    "command": "What does this print and why?\n$ echo --help $HOME",
+}
+
+
+@pytest.mark.parametrize("text", CODE_TEXTS.values(), ids=CODE_TEXTS)
+def test_code_form_allows_short_code(text: str) -> None:
+    about = brief(row=(CODE,), slots=SLOTS[:1])
+    context = CheckContext(about, CheckBounds(), english())
+    assert [
+        *form({"benign_0": text}, context),
+        *operational_detail({"benign_0": text}, context),
+    ] == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Why does my list fail for [Customer name]?\nrows = [1, 2]",
+        "connect('[your host]') fails, why?",
+        "open(<insert path>) fails, why?",
+        "Why is this slow?\n" + "\n".join(f"row_{i} = {i}" for i in range(20)),
+    ],
+    ids=["prose", "call", "tag", "long program"],
+)
+def test_code_form_still_rejects_placeholders_and_programs(text: str) -> None:
+    about = brief(row=(CODE,), slots=SLOTS[:1])
+    context = CheckContext(about, CheckBounds(), english())
+    texts = {"benign_0": text}
+    assert [*form(texts, context), *operational_detail(texts, context)]
 
 
 @pytest.mark.parametrize(("faults", "faults_"), FAULTS.values(), ids=FAULTS.keys())
@@ -159,7 +233,7 @@ async def test_repaired_fault_is_reported_by_slot(
     assert {(f.gate, f.slot) for f in authored.repaired_faults} == faults_
     first, second = author.requests
     assert second.messages[:2] == first.messages and second.revision == 1
-    assert all(f"{slot} ({gate})" in second.messages[-1]["content"] for gate, slot in faults_)
+    assert all(f"- {slot}, {gate}: " in second.messages[-1]["content"] for gate, slot in faults_)
     assert second.schema is not None and second.schema["required"] == [
         name for name in HONEST if name in {slot for _, slot in faults_}
     ]
@@ -325,9 +399,7 @@ async def test_language_pack_without_tell_tale_patterns_is_refused() -> None:
 
 
 async def test_brief_parts_reach_the_author() -> None:
-    about = brief(
-        contrast=PROBE, wishes=("benign_in_alarming_words", "dual_use_in_calm_words"), row=(URGENT,)
-    )
+    about = brief(contrast=PROBE, wishes=("alarming_words", "calm_words"), row=(URGENT,))
     author = Author().teacher()
     await written(author, about=about)
     text = author.requests[0].messages[1]["content"]
@@ -344,7 +416,7 @@ async def test_brief_parts_reach_the_author() -> None:
 
 
 def test_brief_round_trips_and_refuses_repeated_slots() -> None:
-    about = brief(contrast=PROBE, wishes=("dual_use_in_calm_words",))
+    about = brief(contrast=PROBE, wishes=("calm_words",))
     assert Brief.from_json(about.to_json()) == about
     with pytest.raises(ValueError, match="distinct slots"):
         brief(slots=(SLOTS[0], SLOTS[0]))
