@@ -293,6 +293,8 @@ class Request:
     repairs of an item share it.
     `attempt` and `reply_format` are set by the teacher's own layers: the number of retries so far, and
     the format in which the schema is sent.
+    `on_key` receives the cache key before the request is sent, so that a reply of a cancelled request
+    can be deleted.
     """
 
     messages: tuple[Message, ...]
@@ -304,6 +306,7 @@ class Request:
     item: str = ""
     attempt: int = 0
     reply_format: ReplyFormat | None = None
+    on_key: Callable[[str], None] | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

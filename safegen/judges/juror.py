@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -183,6 +183,7 @@ async def ask_juror(
     template: PromptTemplate,
     render: RubricRenderer,
     item: str = "",
+    on_key: Callable[[str], None] | None = None,
 ) -> JurorReading:
     """Ask one juror about a reply; a failed request is a reading without values.
 
@@ -198,7 +199,7 @@ async def ask_juror(
     else:
         request = make_judge_request(text, rubric, template, sample=juror.sample, item=item)
     try:
-        reply = await juror.teacher(request)
+        reply = await juror.teacher(replace(request, on_key=on_key))
         # An equal reply was rated unsafe, and the answers that quote it were deleted.
         if reply.withheld:
             return _recall(juror, text, rubric, key=reply.key, measure=reply.measure)
@@ -240,6 +241,12 @@ def _read_reply(reply: Reply, juror: Juror, text: JudgedText) -> tuple[Finding, 
         name = ".".join(str(part) for part in e.errors()[0]["loc"]) or "the answer"
         raise ParseError(f"`{name}` is not as requested", key=reply.key) from e
     return read_findings(answer, text.response, judge=juror.name)
+
+
+def make_lost_reading(juror: Juror, text: JudgedText, *, render: RubricRenderer) -> JurorReading:
+    """Make the reading of a juror whose request was cancelled."""
+    findings = _make_null(juror, "unavailable")
+    return JurorReading(juror.name, findings, render(text.expectation, text.harm).digest)
 
 
 def _make_null(juror: Juror, code: FindingCode) -> tuple[Finding, ...]:

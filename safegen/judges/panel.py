@@ -11,7 +11,14 @@ from safegen.core.hashing import digest
 from safegen.core.templates import PromptTemplate
 from safegen.core.types import Finding, Verdict
 from safegen.judges.blind_labels import gather_all
-from safegen.judges.juror import JudgedText, Juror, JurorReading, RubricRenderer, ask_juror
+from safegen.judges.juror import (
+    JudgedText,
+    Juror,
+    JurorReading,
+    RubricRenderer,
+    ask_juror,
+    make_lost_reading,
+)
 from safegen.judges.jury import (
     JuryDecision,
     decide,
@@ -74,6 +81,7 @@ class Panel:
         *,
         item: str,
         on_read: Callable[[JurorReading], None] | None = None,
+        on_key: Callable[[str], None] | None = None,
     ) -> JudgedDraft:
         """Ask all jurors at once about a reply and decide.
 
@@ -81,6 +89,7 @@ class Panel:
             text: the reply and its context.
             item: name of the reply in errors.
             on_read: receives each reading, also if another juror stops the run.
+            on_key: receives the cache key of each request before it is sent.
 
         Raises:
             RunError: the run cannot continue.
@@ -88,7 +97,7 @@ class Panel:
 
         async def ask(juror: Juror) -> JurorReading:
             reading = await ask_juror(
-                juror, text, template=self.prompt, render=self.render, item=item
+                juror, text, template=self.prompt, render=self.render, item=item, on_key=on_key
             )
             if on_read is not None:
                 on_read(reading)
@@ -96,6 +105,15 @@ class Panel:
 
         readings = await gather_all(map(ask, self.jurors))
         return judge_readings(readings, text=text, rules=self.rules)
+
+    def judge_by(self, readings: Sequence[JurorReading], *, text: JudgedText) -> JudgedDraft:
+        """Decide by the readings that arrived before the run stopped; the other jurors are unavailable."""
+        read = {reading.judge: reading for reading in readings}
+        every = [
+            read.get(juror.name) or make_lost_reading(juror, text, render=self.render)
+            for juror in self.jurors
+        ]
+        return judge_readings(every, text=text, rules=self.rules)
 
 
 def judge_readings(

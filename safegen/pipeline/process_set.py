@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import NamedTuple
 
-from safegen.core.errors import ItemError, RunError
+from safegen.core.errors import ItemError, RunError, UserError
 from safegen.core.hashing import text_sha256
 from safegen.core.progress import Progress
 from safegen.core.templates import PromptTemplate
@@ -23,6 +23,7 @@ from safegen.core.types import (
     JURY,
     SEVERITIES,
     UNSAFE_SEVERITIES,
+    AcceptedBy,
     Draft,
     DraftContext,
     DraftValidator,
@@ -45,8 +46,9 @@ from safegen.core.types import (
 )
 from safegen.core.visible_text import has_visible_character
 from safegen.dataset.curation.select import select_best
-from safegen.judges.juror import JudgedText, JurorReading
-from safegen.judges.jury import FIELD_OF_CODE, is_rated_unsafe
+from safegen.judges.juror import CODES, JudgedText, JurorReading
+from safegen.judges.jury import FIELD_OF_CODE
+from safegen.judges.kept_findings import keep_findings
 from safegen.judges.panel import JudgedDraft, Panel
 from safegen.pipeline.acceptance import (
     AcceptanceRules,
@@ -75,6 +77,9 @@ from safegen.scenarios.authoring.next_turn import NextTurn, write_next_turn
 from safegen.scenarios.context import make_draft_id
 from safegen.scenarios.dialogues import insert_answers, split_conversations
 from safegen.store.schema import SCORE_COLUMNS
+
+STOPS = (RunError, UserError, asyncio.CancelledError)
+"""Errors that end a draft because the run stops."""
 
 
 async def _scrub_nothing(_: Sequence[str]) -> None:
@@ -127,6 +132,8 @@ class Workers:
     """Encrypts a draft about whose harm the judges disagree."""
     unsafe: set[str] = field(default_factory=set[str])
     """Cache keys of unsafe replies of unfinished shards, to scrub if the run stops."""
+    settled: dict[str, Record] = field(default_factory=dict[str, Record])
+    """Records of unfinished shards by draft id, whose text was or will be deleted; no request makes them again."""
     student: Drafter | None = None
     """Answers each prompt once without the spec; None if no policy effect is measured."""
     effects: EffectMeter = field(default_factory=lambda: EffectMeter(""))
@@ -135,12 +142,21 @@ class Workers:
     """Least policy effect of an accepted draft; 0 accepts any."""
     progress: Progress = field(default_factory=Progress)
 
+    @property
+    def measures(self) -> dict[str, str]:
+        """Measures and findings that the tombstones of deleted replies keep, by cache key."""
+        return self.effects.measures
+
+    @cached_property
+    def set_verdicts(self) -> frozenset[str]:
+        """Names of the validators of sets in verdicts."""
+        return frozenset(verdict_name(name) for name in self.set_validators)
+
     @cached_property
     def rules(self) -> AcceptanceRules:
         """The rules that decide about a draft before the validators of sets."""
-        of_sets = {verdict_name(name) for name in self.set_validators}
         return AcceptanceRules(
-            required=tuple(name for name in self.required if name not in of_sets),
+            required=tuple(name for name in self.required if name not in self.set_verdicts),
             judges=self.panel.rules if self.panel else None,
             hard_codes=self.hard_codes,
         )
@@ -337,8 +353,14 @@ async def _answer_without_spec(
 ) -> AnswerWithoutSpec:
     """Let the student answer from the messages alone, and check the answer like a draft."""
     context = DraftContext(planned.scenario, planned.expectation, planned.knowledge)
-    item = planned.scenario.scenario_id
-    request = Request(planned.scenario.messages, sample=FIRST_SAMPLE, context=context, item=item)
+    chain, item = DraftChain(), planned.scenario.scenario_id
+    request = Request(
+        planned.scenario.messages,
+        sample=FIRST_SAMPLE,
+        context=context,
+        item=item,
+        on_key=chain.note_key,
+    )
     drafted = await request_draft(student, request)
     for _ in range(MAX_REPEATS):
         measured = workers.effects.read(drafted.reply, planned.expectation)
@@ -349,7 +371,11 @@ async def _answer_without_spec(
         # Its text was deleted, and other judges or another spec decide now.
         request = replace(request, sample=request.sample + 1)
         drafted = await request_draft(student, request)
-    checked = await _check_draft(context, drafted, None, workers.without_spec)
+    try:
+        checked = await _check_draft(context, drafted, None, workers.without_spec, chain)
+    except STOPS:
+        workers.unsafe.update(chain.find_unsafe_keys(workers))
+        raise
     if not workers.validating:
         return AnswerWithoutSpec(None, checked.list_failures("without_spec"), [])
     effect = measure_without_spec(checked.record)
@@ -359,6 +385,7 @@ async def _answer_without_spec(
     if drafted.reply.key:
         workers.effects.keep(drafted.reply.key, effect, planned.expectation)
     checked = checked if drafted.error else checked.withhold()
+    _keep_findings(checked, workers)
     workers.unsafe.update(checked.keys)
     return AnswerWithoutSpec(effect, checked.list_failures("without_spec"), list(checked.keys))
 
@@ -376,33 +403,169 @@ async def _draft_candidate(planned: PlannedScenario, candidate: int, workers: Wo
             tiers=workers.tiers,
             style=style,
         )
-    item = planned.scenario.scenario_id
-    request = Request(messages, sample=candidate, context=context, item=item)
-    drafted = await request_draft(
-        workers.drafters[candidate % len(workers.drafters)], request, style=style
-    )
-    attempts = [await _check_draft(context, drafted, None, workers)]
-    # A revision answers the messages of the first draft, not the whole history of attempts.
-    for revision in range(1, workers.revisions + 1):
-        before = attempts[-1].original
-        if not _is_repairable(attempts[-1], workers):
-            break
-        request = replace(
-            request, messages=_build_revision_messages(messages, before, workers), revision=revision
-        )
-        drafted = await request_draft(workers.reviser, request, style=style)
-        attempts.append(await _check_draft(context, drafted, before.draft, workers))
-        if attempts[-1].original.draft.response == before.draft.response:
-            break  # the next request would be equal, and so would its cached reply
+    chain, item = DraftChain(), planned.scenario.scenario_id
+    request = Request(messages, sample=candidate, context=context, item=item, on_key=chain.note_key)
+    drafter = workers.drafters[candidate % len(workers.drafters)]
+    try:
+        await _draft_and_revise(request, drafter, style, chain, workers)
+    except STOPS:
+        _settle_stopped(chain, workers)
+        raise
+    attempts = chain.attempts
     result = _settle_attempts(attempts, workers)
     # Not earlier: a scrubbed draft has no text from which the keys of its revisions would follow.
     if not all(checked.is_unrated for checked in attempts if checked.record.draft.withheld):
-        workers.unsafe.update(result.unsafe)
+        _settle(result.records, result.unsafe, workers)
     workers.progress.done += 1
     workers.progress.accepted += result.records[-1].accepted
     # A draft without one of its jurors is no failed draft.
     workers.progress.failed += any(f.stage != "judge" for f in result.failures)
     return result
+
+
+async def _draft_and_revise(
+    request: Request, drafter: Drafter, style: str, chain: DraftChain, workers: Workers
+) -> None:
+    """Add a draft and its revisions to the chain."""
+    context, messages = request.context, request.messages
+    assert context is not None, "drafts have a context"
+    drafted = await request_draft(drafter, request, style=style)
+    first = _restore_draft(context, drafted, workers)
+    chain.add(first or await _check_draft(context, drafted, None, workers, chain))
+    # A revision answers the messages of the first draft, not the whole history of attempts.
+    for revision in range(1, workers.revisions + 1):
+        before = chain.attempts[-1]
+        request = replace(request, revision=revision)
+        restored = await _restore_revision(context, before, request, style, chain, workers)
+        if restored is not None:
+            chain.add(restored)
+            continue
+        if not _is_repairable(before, workers):
+            break
+        original = before.original
+        revised = _build_revision_messages(messages, original, workers)
+        drafted = await request_draft(
+            workers.reviser, replace(request, messages=revised), style=style
+        )
+        chain.add(await _check_draft(context, drafted, original.draft, workers, chain))
+        if chain.attempts[-1].original.draft.response == original.draft.response:
+            break  # the next request would be equal, and so would its cached reply
+
+
+@dataclass
+class DraftChain:
+    """A draft and its revisions, with the requests that were sent for each; a stop leaves it incomplete."""
+
+    attempts: list[CheckedDraft] = field(default_factory=list["CheckedDraft"])
+    keys: dict[int, list[str]] = field(default_factory=dict[int, list[str]])
+    """Cache keys by number of the attempt; one more than `attempts` has is in flight."""
+    is_cut: bool = False
+    """True if not all jurors read the last draft."""
+
+    def note_key(self, key: str) -> None:
+        """Note the request of the draft in flight, or of one of its jurors."""
+        self.keys.setdefault(len(self.attempts), []).append(key)
+
+    def add(self, checked: CheckedDraft) -> None:
+        """Add the draft that was in flight."""
+        self.attempts.append(checked)
+
+    def find_unsafe_keys(self, workers: Workers) -> list[str]:
+        """List the requests whose replies hold an unsafe text, or a copy of one.
+
+        A text without a rating is not one of them: the same command gets its rating.
+        """
+        records = _settle_attempts(self.attempts, workers).records
+        unsafe, is_copy = list[str](), False
+        for number, (checked, record) in enumerate(zip(self.attempts, records, strict=True)):
+            is_unsafe = record.draft.withheld and not checked.is_unrated
+            unsafe += self.keys.get(number, []) if is_unsafe or is_copy else []
+            is_copy = is_copy or (is_unsafe and checked.is_shown)
+        return unsafe + (self.keys.get(len(self.attempts), []) if is_copy else [])
+
+
+def _settle(records: Sequence[Record], unsafe: Sequence[str], workers: Workers) -> None:
+    """Keep the records of deleted texts, and delete the replies if the run stops."""
+    if unsafe:
+        workers.settled.update((record.draft.draft_id, record) for record in records)
+        workers.unsafe.update(unsafe)
+
+
+def _settle_stopped(chain: DraftChain, workers: Workers) -> None:
+    records = _settle_attempts(chain.attempts, workers).records
+    # It may quote the draft that it repairs, and a juror has yet to rate it.
+    if chain.is_cut and not records[-1].draft.withheld:
+        del records[-1]
+    _settle(records, chain.find_unsafe_keys(workers), workers)
+
+
+def _restore_draft(
+    context: DraftContext, drafted: DraftAttempt, workers: Workers
+) -> CheckedDraft | None:
+    """Return a draft as it was recorded before its text was deleted."""
+    if not drafted.reply.withheld or drafted.error is not None:
+        return None
+    record = _find_settled(context, drafted.request, workers)
+    return None if record is None else _reopen(record, drafted, workers)
+
+
+async def _restore_revision(
+    context: DraftContext,
+    before: CheckedDraft,
+    request: Request,
+    style: str,
+    chain: DraftChain,
+    workers: Workers,
+) -> CheckedDraft | None:
+    """Return the recorded revision of a deleted draft; lost answers of jurors are requested again."""
+    record = _find_settled(context, request, workers) if before.is_restored else None
+    if record is None or record.draft.outcome != "ok":
+        return None
+    draft = record.draft
+    reply = Reply(
+        draft.response or "",
+        draft.model,
+        finish_reason=draft.finish_reason,
+        prompt_tokens=draft.prompt_tokens,
+        completion_tokens=draft.completion_tokens,
+    )
+    drafted = DraftAttempt(request, workers.reviser, style, reply, None)
+    has_lost_answer = any(finding.code in CODES.values() for finding in record.findings)
+    if draft.response is None or not has_lost_answer:
+        return _reopen(record, drafted, workers)
+    checked = await _check_draft(context, drafted, before.record.draft, workers, chain)
+    return checked._replace(is_restored=True)
+
+
+def _find_settled(context: DraftContext, request: Request, workers: Workers) -> Record | None:
+    scenario = context.scenario
+    draft_id = make_draft_id(
+        scenario.scenario_id, candidate=request.sample, revision=request.revision
+    )
+    record = workers.settled.get(draft_id) if workers.validating else None
+    # After an edit of a spec it was judged by other rules.
+    if record is None or (record.scenario, record.expectation) != (scenario, context.expectation):
+        return None
+    return record
+
+
+def _reopen(record: Record, drafted: DraftAttempt, workers: Workers) -> CheckedDraft:
+    """Make the draft of a record as it was before the checks of its set and of its policy effect."""
+    by: AcceptedBy = "human"
+    record = replace(record, policy_effect=None)
+    if record.draft.response is not None and record.accepted_by != by:
+        verdicts = tuple(v for v in record.verdicts if v.validator not in workers.set_verdicts)
+        result = decide_acceptance(record.draft, verdicts, workers.rules, validated=True)
+        record = replace(
+            record,
+            verdicts=verdicts,
+            accepted=result.reason is None,
+            accepted_by=result.by,
+            reason=result.reason,
+        )
+    # Without a key: its reply was deleted before.
+    drafted = drafted._replace(reply=replace(drafted.reply, key=None))
+    return CheckedDraft(record, record, drafted, None, is_restored=True)
 
 
 class DraftAttempt(NamedTuple):
@@ -427,6 +590,8 @@ class CheckedDraft(NamedTuple):
     """None if no juror was asked."""
     is_unrated: bool = False
     """True if its text is deleted only because no juror rated it."""
+    is_restored: bool = False
+    """True if an earlier run of its shard recorded it and deleted its text, or that of the draft it repairs."""
 
     def list_failures(self, stage: FailureStage) -> list[Failure]:
         """Return the lines for `failures/`: the request for the draft and those to jurors."""
@@ -492,8 +657,9 @@ def _is_repairable(checked: CheckedDraft, workers: Workers) -> bool:
     """Return True if a reviser may get an accepted answer from a draft."""
     if checked.record.accepted or not workers.validating:
         return False
+    jury = next((v for v in checked.record.verdicts if v.validator == JURY), None)
     # Without a decision no code names what is wrong.
-    if checked.judged is not None and checked.judged.decision.passed is None:
+    if jury is not None and jury.passed is None:
         return False
     # A text that an earlier session deleted cannot be shown; the prompt is answered again instead.
     return checked.is_shown or checked.record.draft.withheld
@@ -509,7 +675,8 @@ def _settle_attempts(attempts: Sequence[CheckedDraft], workers: Workers) -> SetR
     is_copy = False
     for number, checked in enumerate(attempts):
         is_repaired = number + 1 < len(attempts)
-        if is_repaired and workers.panel is not None and not _is_teachable(checked):
+        is_kept = workers.panel is None or checked.is_restored or _is_teachable(checked)
+        if is_repaired and not is_kept:
             checked = checked.withhold()
         # No judge reads the reasoning.
         checked = checked.drop_reasoning() if is_copy else checked
@@ -518,9 +685,21 @@ def _settle_attempts(attempts: Sequence[CheckedDraft], workers: Workers) -> SetR
         withheld = checked.record.draft.withheld
         # A failed request can have text, such as one that was cut off, which no juror reads.
         is_lost = workers.panel is not None and workers.validating and checked.drafted.error
-        result.unsafe.extend(checked.keys if is_copy or withheld or is_lost else ())
+        is_copy = is_copy or checked.is_restored
+        if is_copy or withheld or is_lost:
+            result.unsafe.extend(checked.keys)
+            _keep_findings(checked, workers)
         is_copy = is_copy or (withheld and checked.is_shown)
     return result
+
+
+def _keep_findings(checked: CheckedDraft, workers: Workers) -> None:
+    """Keep what the jurors found for the tombstones of their answers, which another draft may share."""
+    mode = checked.record.expectation.mode
+    for reading in checked.judged.readings if checked.judged else ():
+        kept = keep_findings(reading.findings, mode=mode)
+        if reading.key is not None and kept is not None:
+            workers.measures[reading.key] = kept
 
 
 def _is_teachable(checked: CheckedDraft) -> bool:
@@ -558,17 +737,49 @@ def _cite(verdict: Verdict, record: Record) -> str:
 
 
 async def _check_draft(
-    context: DraftContext, drafted: DraftAttempt, parent: Draft | None, workers: Workers
+    context: DraftContext,
+    drafted: DraftAttempt,
+    parent: Draft | None,
+    workers: Workers,
+    chain: DraftChain,
 ) -> CheckedDraft:
-    """Validate a draft, let the panel judge it, and make its record."""
+    """Validate a draft, let the panel judge it, and make its record.
+
+    Raises:
+        RunError: the run cannot continue. The chain holds the draft, decided by what is known of it.
+    """
     draft = _make_draft(context, drafted, parent, workers)
     verdicts: tuple[Verdict, ...] = ()
-    judged: JudgedDraft | None = None
     if draft.response is not None and workers.validating:
         verdicts = tuple(
             [await validate(draft, context) for validate in workers.validators.values()]
         )
-        judged = await _judge(draft, drafted, context, verdicts, workers)
+    text = _find_text_to_judge(draft, context, verdicts, workers)
+    if text is None or workers.panel is None:
+        return await _make_checked_draft(context, drafted, draft, verdicts, None, workers)
+    readings: list[JurorReading] = []
+    try:
+        judged = await workers.panel.judge(
+            text, item=draft.draft_id, on_read=readings.append, on_key=chain.note_key
+        )
+    except STOPS:
+        # Another juror or draft stops the run, but this text may be known to be unsafe.
+        judged = workers.panel.judge_by(readings, text=text)
+        chain.add(await _make_checked_draft(context, drafted, draft, verdicts, judged, workers))
+        chain.is_cut = True
+        raise
+    return await _make_checked_draft(context, drafted, draft, verdicts, judged, workers)
+
+
+async def _make_checked_draft(
+    context: DraftContext,
+    drafted: DraftAttempt,
+    draft: Draft,
+    verdicts: tuple[Verdict, ...],
+    judged: JudgedDraft | None,
+    workers: Workers,
+) -> CheckedDraft:
+    """Make the record of a draft, and quarantine it if the judges disagree about its harm."""
     verdicts = (*verdicts, *(judged.verdicts if judged else ()))
     severity = _decide_severity(verdicts, judged)
     is_unsafe = severity in UNSAFE_SEVERITIES or (judged is not None and judged.is_withheld)
@@ -627,30 +838,17 @@ def withhold(record: Record) -> Record:
     return replace(record, draft=draft, verdicts=verdicts, findings=findings, reason=reason)
 
 
-async def _judge(
-    draft: Draft,
-    drafted: DraftAttempt,
-    context: DraftContext,
-    verdicts: Sequence[Verdict],
-    workers: Workers,
-) -> JudgedDraft | None:
-    """Ask the panel about a response, unless there is none or a hard rule rejects it."""
+def _find_text_to_judge(
+    draft: Draft, context: DraftContext, verdicts: Sequence[Verdict], workers: Workers
+) -> JudgedText | None:
+    """Return what a panel reads, unless there is no text or a hard rule rejects it."""
     response = draft.response or ""
-    if workers.panel is None or not has_visible_character(response):
+    if not workers.validating or not has_visible_character(response):
         return None
     if find_hard_failure(verdicts, workers.rules) is not None:
         return None
     scenario = context.scenario
-    text = JudgedText(scenario.messages, response, context.expectation, scenario.harm)
-    readings: list[JurorReading] = []
-    try:
-        return await workers.panel.judge(text, item=draft.draft_id, on_read=readings.append)
-    except (RunError, asyncio.CancelledError):
-        # Another juror or draft stops the run, but this text is known to be unsafe.
-        if any(is_rated_unsafe(reading.findings) for reading in readings):
-            keys = (drafted.reply.key, *(reading.key for reading in readings))
-            workers.unsafe.update(key for key in keys if key)
-        raise
+    return JudgedText(scenario.messages, response, context.expectation, scenario.harm)
 
 
 def _decide_severity(verdicts: Sequence[Verdict], judged: JudgedDraft | None) -> Severity | None:

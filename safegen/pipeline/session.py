@@ -147,7 +147,7 @@ def prepare_run(folder: RunFolder, inputs: ResolvedRecipe, *, replan: bool) -> N
 def delete_plan(folder: RunFolder) -> None:
     """Delete the plan of a run and all that depends on it."""
     # The cache stays: replies to requests that the new plan repeats are not paid again.
-    for name in ("plan", "records", "drafts", "failures", "unsafe"):
+    for name in ("plan", "records", "drafts", "settled", "failures", "unsafe"):
         shutil.rmtree(folder.root / name, ignore_errors=True)
     for path in (
         folder.import_report,

@@ -12,7 +12,7 @@ from safegen.core.regular_files import describe_kind
 
 STAGING = ".building"
 """The folder in which a dataset is built before it replaces the former one."""
-RUN_FOLDERS = ("plan", "records", "drafts", "failures", "unsafe")
+RUN_FOLDERS = ("plan", "records", "drafts", "settled", "failures", "unsafe")
 FOLDERS = frozenset((STAGING, "data", "policies", "run", *(f"run/{n}" for n in RUN_FOLDERS)))
 FILE_NAMES = frozenset(("lock", ".gitignore", ".gitattributes"))
 FILE_SUFFIXES = frozenset(

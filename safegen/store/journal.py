@@ -138,6 +138,8 @@ class Journal:
             bases: keys of the requests.
             measures: `Reply.measure` that a tombstone keeps, by key of the request.
         """
+        # A reply of a cancelled request may wait for the next commit.
+        await self.flush()
         kept: dict[bytes, str | None] = {}
         for base in bases:
             last = self.retry_number(base)

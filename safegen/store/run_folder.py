@@ -196,6 +196,10 @@ class RunFolder:
         """Return the path of a shard's drafts without verdicts (`--until draft`)."""
         return self.root / "drafts" / f"{shard:05d}.parquet"
 
+    def settled(self, shard: int) -> Path:
+        """Return the path of the records that an unfinished shard keeps, because their text was deleted."""
+        return self.root / "settled" / f"{shard:05d}.parquet"
+
     def failures(self, shard: int) -> Path:
         """Return the path of a shard's failed items."""
         return self.root / "failures" / f"{shard:05d}.jsonl"
@@ -229,6 +233,26 @@ class RunFolder:
         """
         rows = parquet.read_rows(self.records(shard), schema=record_schema(), remedy=RECORDS_REMEDY)
         return [record_from_row(row) for row in rows]
+
+    def read_settled(self, shard: int) -> list[Record]:
+        """Read the records that an unfinished shard keeps; none if it never ran.
+
+        Raises:
+            StoreDamaged: the file does not have the columns of records.
+        """
+        path = self.settled(shard)
+        if not path.exists():
+            return []
+        rows = parquet.read_rows(path, schema=record_schema(), remedy=RECORDS_REMEDY)
+        return [record_from_row(row) for row in rows]
+
+    def write_settled(self, shard: int, records: Sequence[Record]) -> None:
+        """Write the records that an unfinished shard keeps.
+
+        Raises:
+            DiskFailed: the disk is full, read-only or gone.
+        """
+        parquet.write_rows(self.settled(shard), [record_row(r) for r in records], record_schema())
 
     def read_failures(self) -> Iterator[ShardFailure]:
         """Iterate over all recorded failures with their shards.
@@ -268,9 +292,14 @@ class RunFolder:
         _write_failures(self.label_failures, failures)
 
     def reset_shard(self, shard: int) -> None:
-        """Delete the results of a shard; its cached replies stay in the journal."""
+        """Make a shard run again; its cached replies stay in the journal.
+
+        Its records move to `settled/`, because those of deleted texts cannot be made again.
+        """
         # First, because a shard is complete as long as its records exist.
-        self.records(shard).unlink(missing_ok=True)
+        if self.records(shard).exists():
+            self.settled(shard).parent.mkdir(exist_ok=True)
+            self.records(shard).replace(self.settled(shard))
         self.drafts(shard).unlink(missing_ok=True)
         self.failures(shard).unlink(missing_ok=True)
 

@@ -90,11 +90,12 @@ def _read_note(folder: RunFolder, shard: int) -> UnsafeNote:
 
 
 def _delete_leftovers(folder: RunFolder, finished: Collection[int]) -> None:
-    """Delete files of a killed session that hold drafts without verdicts."""
+    """Delete files of a killed session that a finished shard does not need."""
     for temporary in folder.root.rglob("*.tmp"):
         temporary.unlink(missing_ok=True)
     for shard in finished:
         folder.drafts(shard).unlink(missing_ok=True)
+        folder.settled(shard).unlink(missing_ok=True)
 
 
 def _note(folder: RunFolder, shard: int) -> Path:

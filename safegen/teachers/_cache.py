@@ -52,6 +52,8 @@ class CachedTeacher:
             ItemError: the teacher lost this request.
         """
         key = self._key(request)
+        if request.on_key is not None:
+            request.on_key(key)
         if self._journal is None:
             return replace(await self._teacher(request), key=key)
         stored = stored_key(key, request.ask + self._journal.retry_number(key))

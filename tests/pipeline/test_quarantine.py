@@ -282,9 +282,7 @@ def test_repeated_unsafe_draft_is_withheld_again(tmp_path: Path, fake: FakeEndpo
         path.unlink()
     run = safegen.generate(plan, output=tmp_path, teachers={"drafter": scripted(draft)})
     assert {(r.draft.withheld, r.reason) for r in records(run)} == {(True, "withheld")}
-    assert {v.code for r in records(run) for v in r.verdicts if v.judge == "judge-a"} == {
-        "withheld"
-    }
+    assert {v.code for r in records(run) for v in r.verdicts if v.judge == "judge-a"} == {"unsafe"}
     assert files_with(tmp_path, SECRET) == []
 
 
