@@ -103,6 +103,8 @@ def _describe_axes(changes: list[SituationChange]) -> str:
         values = list(dict.fromkeys(str(getattr(c.situation, axis)) for c in changes))
         if len(values) < len({getattr(at, axis) for at in ALL_SITUATIONS}):
             parts.append(f"{axis} {'/'.join(values)}")
+    harms = dict.fromkeys(harm for change in changes for harm in change.harms)
+    parts += [f"harm {'/'.join(harms)}"] if harms else []
     return ", ".join(parts) or "always"
 
 
@@ -176,6 +178,7 @@ def _to_json(difference: Difference, rows: AffectedRows | None) -> dict[str, obj
         "situations": [
             {
                 **c.situation._asdict(),
+                "harms": list(c.harms),
                 "before": _rule_to_json(c.before),
                 "after": _rule_to_json(c.after),
             }

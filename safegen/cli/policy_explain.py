@@ -109,10 +109,18 @@ def print_rule_reasons(explanation: Explanation, out: Console) -> None:
 
 def _skipped_row(explanation: Explanation, skipped: SkippedRule) -> tuple[str, str]:
     conditions = [
-        f"{name} is {getattr(explanation.situation, name)}, not {_join_or(getattr(skipped.rule.when, name))}"
-        for name in skipped.failed_conditions
+        _describe_failure(explanation, skipped.rule, n) for n in skipped.failed_conditions
     ]
     return skipped.rule.id, "; ".join(conditions)
+
+
+def _describe_failure(explanation: Explanation, rule: Rule, name: str) -> str:
+    if name == "harm":
+        leaf = explanation.harm or explanation.policy.example_leaf
+        leaves = _join_or(rule.harms) or f"outside {_join_or(rule.except_harms)}"
+        return f"harm is {leaf}, not {leaves}"
+    value, allowed = getattr(explanation.situation, name), getattr(rule.when, name)
+    return f"{name} is {value}, not {_join_or(allowed)}"
 
 
 def _join_or(values: Sequence[object]) -> str:

@@ -6,7 +6,7 @@ import ast
 import inspect
 import re
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cache
 from itertools import pairwise
 from typing import Annotated, Any, Literal, cast, get_args, get_origin
@@ -43,6 +43,18 @@ def _check_harm_id(value: str) -> str:
     return value
 
 
+def _check_harm_pattern(value: str) -> str:
+    if value.endswith(".*") and value.count(".") == 1:
+        _check_slug(value.removesuffix(".*"))
+        return value
+    return _check_harm_id(value)
+
+
+def matches_harm(patterns: Collection[str], harm: str | None) -> bool:
+    """Check if a leaf, or its domain as `domain.*`, is one of the patterns."""
+    return harm is not None and (harm in patterns or f"{harm.split('.')[0]}.*" in patterns)
+
+
 def _clean_text(value: str) -> str:
     clean = " ".join(value.split())
     if not clean:
@@ -62,6 +74,8 @@ def _clean_prose(value: str) -> str:
 
 Slug = Annotated[str, AfterValidator(_check_slug), Field(max_length=80)]
 HarmId = Annotated[str, AfterValidator(_check_harm_id), Field(max_length=80)]
+HarmPattern = Annotated[str, AfterValidator(_check_harm_pattern), Field(max_length=80)]
+"""A leaf, or all leaves of a domain as `domain.*`."""
 Text = Annotated[str, AfterValidator(_clean_text), Field(max_length=MAX_TEXT)]
 Prose = Annotated[str, AfterValidator(_clean_prose), Field(max_length=MAX_TEXT)]
 """Text with line breaks."""

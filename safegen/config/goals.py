@@ -19,6 +19,7 @@ from safegen.config.fields import (
 )
 from safegen.core.suggestions import find_repeated
 from safegen.core.types import (
+    HARMLESS_EVIDENCE,
     Contrast,
     Evidence,
     Intent,
@@ -88,7 +89,7 @@ class Prompts(FrozenModel):
                     "only a malicious prompt can state ill intent; move it or lower `evidence`"
                 )
         for prompt in self.malicious:
-            if prompt.evidence == "none":
+            if prompt.evidence in HARMLESS_EVIDENCE:
                 raise ValueError(
                     "a malicious prompt needs `evidence: stated` or `evidence: contextual`,"
                     " or `self` if it states harm to another and shows danger to oneself"

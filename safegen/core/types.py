@@ -20,7 +20,7 @@ from safegen.core.arguments import (
 )
 
 Intent = Literal["benign", "dual_use", "malicious"]
-Evidence = Literal["none", "contextual", "stated", "self"]
+Evidence = Literal["none", "protective", "contextual", "stated", "self"]
 Mode = Literal["direct_answer", "safe_completion", "refuse_redirect"]
 Tier = Literal["allowed", "sensitive", "restricted", "prohibited"]
 Severity = Literal["none", "negligible", "low", "moderate", "high"]
@@ -131,9 +131,11 @@ TurnStyle = Literal[
 
 INTENTS: tuple[Intent, ...] = ("benign", "dual_use", "malicious")
 ILL_INTENT: tuple[Evidence, ...] = ("none", "contextual", "stated")
-"""Grades of evidence of ill intent, weakest first. Danger to oneself is never ill intent."""
-EVIDENCE: tuple[Evidence, ...] = (*ILL_INTENT, "self")
-PRECEDENCE: tuple[Evidence, ...] = ("none", "contextual", "self", "stated")
+"""Grades of evidence of ill intent, weakest first. Danger to oneself and protection are no grades of it."""
+EVIDENCE: tuple[Evidence, ...] = ("none", "protective", "contextual", "stated", "self")
+HARMLESS_EVIDENCE: frozenset[Evidence] = frozenset({"none", "protective"})
+"""Evidence that points to no harm: no ill intent and no danger to oneself."""
+PRECEDENCE: tuple[Evidence, ...] = ("none", "protective", "contextual", "self", "stated")
 """Order of precedence if a prompt shows several values; the last one is recorded."""
 MODES: tuple[Mode, ...] = ("direct_answer", "safe_completion", "refuse_redirect")
 TIERS: tuple[Tier, ...] = ("allowed", "sensitive", "restricted", "prohibited")

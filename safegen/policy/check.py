@@ -109,7 +109,9 @@ def _measure_spec(
 ) -> SpecSizes:
     harms = covered_leaves(policy, tree)
     tested = {
-        policy.decide(case.situation_at(case.tier or tree.harms[case.harm or ""].tier)).id
+        policy.at_leaf(case.harm)
+        .decide(case.situation_at(case.tier or tree.harms[case.harm or ""].tier))
+        .id
         for case in policy.spec.cases
         if case.tier or case.harm in tree.harms
     }
@@ -193,7 +195,7 @@ def _check_leaves(policy: Policy, tree: Taxonomy) -> Iterator[SpecProblem]:
             )
     for loc, harm in _mentioned_harms(policy):
         # A spec without leaves is a base: the specs that inherit it name leaves.
-        if policy.spec.harms and not (harm in tree.harms and policy.covers(harm)):
+        if policy.spec.harms and not (harm in _list_names(tree) and policy.covers(harm)):
             known = [h.id for h in covered_leaves(policy, tree)]
             hint = suggest_names(harm, known, listed=False)
             message = f"this spec covers no leaf `{harm}`{hint}"
@@ -225,6 +227,10 @@ def _mentioned_harms(policy: Policy) -> Iterator[tuple[tuple[str | int, ...], st
         for index, clause in enumerate(getattr(spec, key)):
             for number, harm in enumerate(clause.harms):
                 yield (key, index, "harms", number), harm
+    for index, rule in enumerate(spec.rules):
+        for key in ("harms", "except_harms"):
+            for number, harm in enumerate(getattr(rule, key)):
+                yield ("rules", index, key, number), harm
     for key in ("precedents", "cases"):
         for index, part in enumerate(getattr(spec, key)):
             if part.harm is not None:
@@ -234,7 +240,8 @@ def _mentioned_harms(policy: Policy) -> Iterator[tuple[tuple[str | int, ...], st
 def _check_leaf_cases(policy: Policy, tree: Taxonomy) -> Iterator[SpecProblem]:
     for index, case in enumerate(policy.spec.cases):
         harm = tree.harms.get(case.harm or "")
-        mismatch = harm and find_case_mismatch(case, policy.decide(case.situation_at(harm.tier)))
+        rule = harm and policy.at_leaf(harm.id).decide(case.situation_at(harm.tier))
+        mismatch = rule and find_case_mismatch(case, rule)
         if mismatch:
             yield SpecProblem("case", ("cases", index), mismatch)
 

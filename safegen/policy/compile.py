@@ -15,7 +15,15 @@ from safegen.config.taxonomy import Harm
 from safegen.core import templates
 from safegen.core.templates import PromptTemplate
 from safegen.core.types import DETAIL_LEVELS, TIERS, Expectation, Mode, Profile, Tier
-from safegen.policy.schema import STYLE_WORDS, Authority, Clarify, Clause, ClauseSeverity, Situation
+from safegen.policy.schema import (
+    STYLE_WORDS,
+    Authority,
+    Clarify,
+    Clause,
+    ClauseSeverity,
+    Rule,
+    Situation,
+)
 from safegen.policy.spec import Policy
 
 DETAIL_WORDS = (
@@ -110,7 +118,7 @@ def compile_instructions(
         must=_shared_clauses(policy.must),
         must_not=_shared_clauses(policy.must_not),
         redirections=_shared_clauses(policy.redirections),
-        precedents=_decided_cases(policy, None),
+        precedents=_decided_cases(policy, rules, None),
         rule=" ".join(rule.says for rule in rules),
         mode=MODE_WORDS[expectation.mode],
         ceiling=DETAIL_WORDS[expectation.ceiling],
@@ -121,7 +129,7 @@ def compile_instructions(
         leaf_must=_leaf_clauses(policy.must, harm),
         leaf_must_not=_leaf_clauses(policy.must_not, harm),
         leaf_redirections=_leaf_clauses(policy.redirections, harm),
-        leaf_precedents=_decided_cases(policy, harm) if harm else (),
+        leaf_precedents=_decided_cases(policy, rules, harm) if harm else (),
     )
 
 
@@ -133,8 +141,13 @@ def _leaf_clauses(clauses: Sequence[Clause], harm: str | None) -> tuple[str, ...
     return tuple(clause.says for clause in clauses if clause.is_about(harm))
 
 
-def _decided_cases(policy: Policy, harm: str | None) -> tuple[DecidedCase, ...]:
-    return tuple(DecidedCase(p.situation, p.answer) for p in policy.precedents if p.harm == harm)
+# A case of another rule shows another form of answer: a decline, another profile, another person.
+def _decided_cases(
+    policy: Policy, rules: Sequence[Rule], harm: str | None
+) -> tuple[DecidedCase, ...]:
+    ids = {rule.id for rule in rules}
+    cases = (p for p in policy.precedents if p.harm == harm and p.rule in ids)
+    return tuple(DecidedCase(p.situation, p.answer) for p in cases)
 
 
 PropositionKind = Literal[
@@ -236,6 +249,7 @@ class Classifier:
     ill_intent: str
     topics: tuple[Topics, ...]
     allowed: tuple[Clause, ...]
+    public_facts: bool
     violations: tuple[Violations, ...]
 
 
@@ -250,27 +264,30 @@ def compile_classifier(
         profile: deployment of the assistant that replies.
     """
     covered = [harm for harm in harms if policy.covers(harm.id)]
-    # Without leaves the prompt has to work for all tiers.
-    used = {harm.tier for harm in covered} or set(TIERS)
     return Classifier(
         title=policy.spec.title,
         facilitation=policy.spec.facilitation,
         ill_intent=policy.ill_intent,
-        topics=tuple(
-            Topics(
-                t,
-                _highest_ceiling(policy, t, profile),
-                tuple(h.name for h in covered if h.tier == t),
-            )
-            for t in TIERS
-            if t in used
-        ),
+        topics=tuple(_list_topics(policy, covered, profile)),
         allowed=policy.may,
+        public_facts=policy.public_facts,
         violations=tuple(
             Violations(severity, tuple(c for c in policy.must_not if c.severity == severity))
             for severity in ("high", "moderate", "low")
         ),
     )
+
+
+def _list_topics(policy: Policy, covered: Sequence[Harm], profile: Profile) -> Iterator[Topics]:
+    if not covered:
+        # Without leaves the prompt has to work for all tiers.
+        yield from (Topics(t, _highest_ceiling(policy, t, profile), ()) for t in TIERS)
+    names: dict[tuple[Tier, int], list[str]] = {}
+    for harm in covered:
+        ceiling = _highest_ceiling(policy.at_leaf(harm.id), harm.tier, profile)
+        names.setdefault((harm.tier, ceiling), []).append(harm.name)
+    for tier, ceiling in sorted(names, key=lambda key: (TIERS.index(key[0]), key[1])):
+        yield Topics(tier, ceiling, tuple(names[tier, ceiling]))
 
 
 def _highest_ceiling(policy: Policy, tier: Tier, profile: Profile) -> int:

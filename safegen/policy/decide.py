@@ -30,9 +30,8 @@ def compute_expectation(
         danger: the messages state harm to another person and also show danger to oneself. The stated
             harm decides the mode; `support` and `crisis` are then required in every spec that has them.
     """
-    return compute_expectation_at(
-        policy, Situation(harm.tier, evidence, profile, detail), danger=danger
-    )
+    at = Situation(harm.tier, evidence, profile, detail)
+    return compute_expectation_at(policy.at_leaf(harm.id), at, danger=danger)
 
 
 def compute_scenario_expectation(policy: Policy, harm: Harm, scenario: Scenario) -> Expectation:
@@ -53,7 +52,7 @@ def shows_danger(scenario: Scenario) -> bool:
 
 
 def compute_expectation_at(policy: Policy, at: Situation, *, danger: bool = False) -> Expectation:
-    """Compute what the policy expects of an answer at a situation."""
+    """Compute what the policy expects of an answer at a situation of its leaf (`Policy.at_leaf`)."""
     rule = policy.decide(at)
     required = rule.required
     if rule.mode != "refuse_redirect" and at.detail <= rule.ceiling:

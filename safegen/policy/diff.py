@@ -7,7 +7,7 @@ for example because another leaf's clause was edited.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple
 
@@ -27,6 +27,8 @@ class SituationChange(NamedTuple):
     situation: Situation
     before: Rule
     after: Rule
+    harms: tuple[str, ...] = ()
+    """Leaves, or `domain.*`, to which the change applies; empty if it applies to all."""
 
 
 class TextChange(NamedTuple):
@@ -54,11 +56,6 @@ class Difference:
 
 def diff_specs(old: Policy, new: Policy) -> Difference:
     """Compare two specs: every situation, and every text by the id of its part."""
-    situations = [
-        SituationChange(at, old.decide(at), new.decide(at))
-        for at in ALL_SITUATIONS
-        if _decision(old.decide(at)) != _decision(new.decide(at))
-    ]
     before, after = _collect_texts(old), _collect_texts(new)
     parts = [*before, *(part for part in after if part not in before)]
     texts = [
@@ -66,7 +63,23 @@ def diff_specs(old: Policy, new: Policy) -> Difference:
         for part in parts
         if before.get(part) != after.get(part)
     ]
-    return Difference(tuple(situations), tuple(texts))
+    return Difference(tuple(_compare_situations(old, new)), tuple(texts))
+
+
+def _compare_situations(old: Policy, new: Policy) -> Iterator[SituationChange]:
+    # One leaf of each group whose rules are equal in both specs.
+    leaves = list(dict.fromkeys(v.example_leaf for p in (old, new) for v in p.leaf_views))
+    for at in ALL_SITUATIONS:
+        harms: dict[tuple[str, str], list[str | None]] = {}
+        rules: dict[tuple[str, str], tuple[Rule, Rule]] = {}
+        for leaf in leaves:
+            before, after = old.at_leaf(leaf).decide(at), new.at_leaf(leaf).decide(at)
+            if _decision(before) != _decision(after):
+                harms.setdefault((before.id, after.id), []).append(leaf)
+                rules[before.id, after.id] = before, after
+        for key, (before, after) in rules.items():
+            named = tuple(leaf for leaf in harms[key] if leaf is not None)
+            yield SituationChange(at, before, after, () if harms[key] == leaves else named)
 
 
 def _decision(rule: Rule) -> tuple[object, ...]:
@@ -79,6 +92,7 @@ def _collect_texts(policy: Policy) -> dict[str, str]:
         "title": spec.title,
         "facilitation": spec.facilitation,
         "clarify": policy.clarify,
+        "public_facts": str(policy.public_facts).lower(),
         "style": ", ".join(policy.style),
         "principles": " ".join(policy.principles),
     }

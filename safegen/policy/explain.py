@@ -83,6 +83,7 @@ def rule_outcome(rule: Rule) -> dict[str, object]:
 
 def explain_situation(policy: Policy, at: Situation, *, harm: str | None = None) -> Explanation:
     """Find the deciding rule, why the earlier ones do not decide, and what changes the outcome."""
+    policy = policy.at_leaf(harm) if harm else policy
     rule = policy.decide(at)
     before = policy.rules[: [r.id for r in policy.rules].index(rule.id)]
     return Explanation(
@@ -91,9 +92,14 @@ def explain_situation(policy: Policy, at: Situation, *, harm: str | None = None)
         harm=harm,
         rule=rule,
         place=find_place(policy, rule.id),
-        skipped=tuple(SkippedRule(r, r.when.failed_conditions(at)) for r in before),
+        skipped=tuple(SkippedRule(r, _list_failed_conditions(policy, r, at)) for r in before),
         neighbours=tuple(_find_neighbours(policy, at, rule)),
     )
+
+
+def _list_failed_conditions(policy: Policy, rule: Rule, at: Situation) -> tuple[str, ...]:
+    is_other_leaf = rule.id not in policy.leaf_rule_ids
+    return (*(["harm"] if is_other_leaf else []), *rule.when.failed_conditions(at))
 
 
 def _find_neighbours(policy: Policy, at: Situation, rule: Rule) -> Iterator[Neighbour]:
@@ -152,7 +158,8 @@ def parse_situation(
     if harm is None and len(policies) != 1:
         raise ConfigError("a situation by `tier=…` needs one spec; name it with `--policy`")
     policy = policy_for(policies, harm) if harm else policies[0]
-    return SituationQuery(policy, at, harm.id if harm else None)
+    view = policy.at_leaf(harm.id) if harm else policy
+    return SituationQuery(view, at, harm.id if harm else None)
 
 
 def _check_complete(text: str, values: Mapping[str, str]) -> None:

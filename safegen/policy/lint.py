@@ -6,7 +6,7 @@ every scenario.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice, pairwise
 
 from safegen.core.suggestions import suggest_names
@@ -48,16 +48,25 @@ MAX_SHOWN = 5
 
 def lint_policy(policy: Policy) -> list[SpecFinding]:
     """Find the faults of a spec; none if it is total, reachable, monotone and consistent."""
-    problems = [*_check_names(policy), *_find_contradictions(policy), *_find_gaps(policy)]
+    problems = [*_check_names(policy), *_find_contradictions(policy)]
+    gaps = _check_each_leaf(policy, _find_gaps)
     # The other checks need a rule for every situation.
-    if not any(p.kind == "uncovered" for p in problems):
+    if not gaps:
         problems += _find_unreachable(policy)
         # One misplaced rule can break many pairs.
-        problems += islice(_find_non_monotone(policy), MAX_SHOWN)
-        problems += _check_authority(policy)
-        problems += _check_protection(policy)
+        problems += islice(_check_each_leaf(policy, _find_non_monotone), MAX_SHOWN)
+        problems += _check_each_leaf(policy, _check_authority)
+        problems += _check_each_leaf(policy, _check_protection)
+        problems += _check_protective_elements(policy)
         problems += _check_tier_cases(policy)
-    return locate_problems(policy, problems)
+    return locate_problems(policy, [*problems, *gaps])
+
+
+def _check_each_leaf(
+    policy: Policy, check: Callable[[Policy], Iterable[SpecProblem]]
+) -> list[SpecProblem]:
+    # Groups of leaves share most of their rules, so they share most faults.
+    return list(dict.fromkeys(p for view in policy.leaf_views for p in check(view)))
 
 
 def is_more_permissive(one: Rule, other: Rule) -> bool:
@@ -187,9 +196,15 @@ def _find_non_monotone(policy: Policy) -> Iterator[SpecProblem]:
                 pairs.setdefault((other.id, rule.id), []).append((stricter, at))
     for (other, rule), steps in pairs.items():
         strict, lax = zip(*steps, strict=True)
+        is_protection = all(at.evidence == "protective" for at in lax)
+        remedy = (
+            "add `protective` to the `evidence` of the first"
+            if is_protection
+            else "lower the first, or narrow the second with `when`"
+        )
         message = (
             f"rule `{other}` at {describe_situations(strict)} is more permissive than rule `{rule}` at {describe_situations(lax)};"
-            " lower the first, or narrow the second with `when`"
+            f" {remedy}"
         )
         depth, loc = _find_own_rule(policy, other, rule)
         yield SpecProblem("non_monotone", loc, message, depth)
@@ -205,10 +220,12 @@ def _find_own_rule(policy: Policy, *ids: str) -> SpecPlace:
 def _stricter_situations(at: Situation) -> Iterator[Situation]:
     for values, field in ((ILL_INTENT, "evidence"), (TIERS, "tier")):
         if (value := getattr(at, field)) not in values:
-            continue  # Danger to oneself is no grade of ill intent.
+            continue  # Danger to oneself is no grade of ill intent, and protection is none either.
         index = values.index(value) + 1
         if index < len(values):
             yield at._replace(**{field: values[index]})
+    if at.evidence == "protective":
+        yield at._replace(evidence="none")
     for strict, lax in pairwise(PROFILE_ORDER):
         if at.profile == lax:
             yield at._replace(profile=strict)
@@ -217,7 +234,8 @@ def _stricter_situations(at: Situation) -> Iterator[Situation]:
 def _check_authority(policy: Policy) -> Iterator[SpecProblem]:
     faults: dict[str, tuple[Rule, dict[str, Rule], dict[str, None], list[Situation]]] = {}
     higher_rules = {
-        lower: [r for r in policy.rules if _is_above(r.authority, lower)] for lower in AUTHORITY
+        lower: [r for r in policy.leaf_rules if _is_above(r.authority, lower)]
+        for lower in AUTHORITY
     }
     for at, rule in policy.rule_by_situation.items():
         for lower, higher, profile in (
@@ -290,7 +308,6 @@ def _check_protection(policy: Policy) -> Iterator[SpecProblem]:
                 " `trusted_adult` under `minors`"
             )
             yield SpecProblem("unprotected", loc, message, depth)
-    yield from _check_protective_elements(policy)
 
 
 def _protects(rule: Rule, at: Situation) -> bool:
@@ -314,7 +331,8 @@ def _find_guard(policy: Policy, at: Situation) -> Rule | None:
         for written in s.rules
         for r in written.expand_profiles()
     )
-    return next((r for r in rules if r.when.holds(at) and _protects(r, at)), None)
+    known = set(policy.leaf_rule_ids)
+    return next((r for r in rules if r.id in known and r.when.holds(at) and _protects(r, at)), None)
 
 
 def _check_protective_elements(policy: Policy) -> Iterator[SpecProblem]:
@@ -330,11 +348,14 @@ def _check_protective_elements(policy: Policy) -> Iterator[SpecProblem]:
 
 
 def _check_tier_cases(policy: Policy) -> Iterator[SpecProblem]:
-    # Cases that name a leaf need a taxonomy; `policy check` reads them.
+    # Cases that name a leaf need a taxonomy; `policy check` reads them. A case that names a tier holds
+    # for all leaves of a spec; without leaves, for a leaf that no rule names.
+    views = policy.leaf_views if policy.spec.harms else (policy,)
     for index, case in enumerate(policy.spec.cases):
         if case.tier is not None:
-            mismatch = find_case_mismatch(case, policy.decide(case.situation_at(case.tier)))
-            if mismatch:
+            at = case.situation_at(case.tier)
+            mismatches = (find_case_mismatch(case, view.decide(at)) for view in views)
+            if mismatch := next(filter(None, mismatches), None):
                 yield SpecProblem("case", ("cases", index), mismatch)
 
 

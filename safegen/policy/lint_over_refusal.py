@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from safegen.config.taxonomy import Taxonomy
-from safegen.core.types import TIERS
+from safegen.core.types import HARMLESS_EVIDENCE, TIERS, Tier
 from safegen.policy.lint import describe_situations, is_more_permissive
 from safegen.policy.schema import Case, Rule, Situation
 from safegen.policy.source_map import NO_PLACE, SpecProblem, find_home
@@ -21,14 +21,22 @@ CONCEPT = 1
 
 def find_over_refusals(policy: Policy, tree: Taxonomy) -> list[SpecProblem]:
     """Find what a spec refuses or withholds without a stated reason, each once with its place."""
-    tiers = {h.tier for h in tree.harms.values() if policy.covers(h.id)} or {*TIERS}
-    decided = {at: rule for at, rule in policy.rule_by_situation.items() if at.tier in tiers}
-    return [
-        *_iter_rule_faults(policy, decided, "needless_refusal", _needless_refusal),
-        *_iter_rule_faults(policy, decided, "zero_ceiling", _withheld_concepts),
-        *_find_untested(policy, decided, tree),
-        *_find_unanswered(policy, tree),
-    ]
+    problems: list[SpecProblem] = []
+    for view, tiers in _iter_views(policy, tree):
+        decided = {at: rule for at, rule in view.rule_by_situation.items() if at.tier in tiers}
+        problems += _iter_rule_faults(view, decided, "needless_refusal", _needless_refusal)
+        problems += _iter_rule_faults(view, decided, "zero_ceiling", _withheld_concepts)
+        problems += _find_untested(view, decided, tree)
+    return list(dict.fromkeys([*problems, *_find_unanswered(policy, tree)]))
+
+
+def _iter_views(policy: Policy, tree: Taxonomy) -> Iterator[tuple[Policy, set[Tier]]]:
+    covered = [harm for harm in tree.harms.values() if policy.covers(harm.id)]
+    for view in policy.leaf_views:
+        tiers = {harm.tier for harm in covered if policy.at_leaf(harm.id) is view}
+        # A spec without a leaf of the taxonomy must work for all tiers.
+        if tiers or not covered:
+            yield view, tiers or set(TIERS)
 
 
 def _iter_rule_faults(
@@ -63,7 +71,7 @@ def _needless_refusal(at: Situation, rule: Rule) -> str | None:
 
 
 def _withheld_concepts(at: Situation, rule: Rule) -> str | None:
-    is_harmless = at.tier in ("allowed", "sensitive") and at.evidence == "none"
+    is_harmless = at.tier in ("allowed", "sensitive") and at.evidence in HARMLESS_EVIDENCE
     if not is_harmless or rule.mode == "refuse_redirect" or rule.ceiling > 0:
         return None
     return (
@@ -78,15 +86,19 @@ def _find_untested(
     # A rule stricter than the inherited one needs a case that shows it is intended.
     if len(policy.chain) == 1:
         return
-    inherited = Policy(policy.chain[1:])
-    tested = {at for case in policy.spec.cases for at in _case_situations(case, tree)}
+    inherited = Policy(policy.chain[1:], policy.example_leaf)
+    tested = {
+        (policy.at_leaf(case.harm or policy.leaf).decide(at).id, at)
+        for case in policy.spec.cases
+        for at in _case_situations(case, tree)
+    }
     stricter: dict[str, list[Situation]] = {}
     for at, rule in decided.items():
         other = inherited.rule_by_situation.get(at)
         if other is not None and rule.id != other.id and is_more_permissive(other, rule):
             stricter.setdefault(rule.id, []).append(at)
     for id_, places in stricter.items():
-        if tested.isdisjoint(places):
+        if tested.isdisjoint((id_, at) for at in places):
             others = dict.fromkeys(f"`{inherited.decide(at).id}`" for at in places)
             message = (
                 f"rule `{id_}` is stricter than the inherited {', '.join(others)} at {describe_situations(places)}, but no"
@@ -104,12 +116,9 @@ def _case_situations(case: Case, tree: Taxonomy) -> Iterator[Situation]:
 
 
 def _find_unanswered(policy: Policy, tree: Taxonomy) -> Iterator[SpecProblem]:
-    answered = {
-        at.tier for at, rule in policy.rule_by_situation.items() if rule.mode == "direct_answer"
-    }
     leaves_by_entry: dict[int, list[str]] = {}
     for harm in tree.harms.values():
-        if policy.covers(harm.id) and harm.tier not in {*answered, "prohibited"}:
+        if policy.covers(harm.id) and not _is_answered(policy.at_leaf(harm.id), harm.tier):
             index = _harm_index(policy.spec.harms, harm.id)
             leaves_by_entry.setdefault(index, []).append(f"`{harm.id}`")
     for index, leaves in leaves_by_entry.items():
@@ -118,6 +127,13 @@ def _find_unanswered(policy: Policy, tree: Taxonomy) -> Iterator[SpecProblem]:
             " add a rule with `mode: direct_answer` for `detail: [0]`"
         )
         yield SpecProblem("never_answered", ("harms", index), message)
+
+
+def _is_answered(policy: Policy, tier: Tier) -> bool:
+    rules = policy.rule_by_situation.items()
+    return tier == "prohibited" or any(
+        at.tier == tier and rule.mode == "direct_answer" for at, rule in rules
+    )
 
 
 def _harm_index(entries: Sequence[str], harm: str) -> int:

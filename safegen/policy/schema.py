@@ -7,7 +7,15 @@ from typing import Annotated, Literal, NamedTuple, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from safegen.config.taxonomy import Detail, FrozenModel, HarmId, Slug, Text
+from safegen.config.fields import (
+    Detail,
+    FrozenModel,
+    HarmId,
+    HarmPattern,
+    Slug,
+    Text,
+    matches_harm,
+)
 from safegen.core.suggestions import find_repeated
 from safegen.core.types import (
     DETAIL_LEVELS,
@@ -92,7 +100,7 @@ class Situation(NamedTuple):
 ALL_SITUATIONS: tuple[Situation, ...] = tuple(
     Situation(*combo) for combo in product(TIERS, EVIDENCE, PROFILES, DETAIL_LEVELS)
 )
-"""Every situation: 4 tiers × 4 values of evidence × 5 profiles × 5 details."""
+"""Every situation: 4 tiers × 5 values of evidence × 5 profiles × 5 details."""
 
 
 class When(FrozenModel):
@@ -138,6 +146,10 @@ class Rule(FrozenModel):
     says: Text
     """The rule in one sentence, for the teacher."""
     when: When = When()
+    harms: tuple[HarmPattern, ...] = ()
+    """Leaves of the rule, as ids or `domain.*`; default every leaf of the spec."""
+    except_harms: tuple[HarmPattern, ...] = ()
+    """Leaves for which the rule does not apply, as ids or `domain.*`."""
     mode: Mode
     ceiling: Detail
     floor: Detail = 0
@@ -163,6 +175,11 @@ class Rule(FrozenModel):
                 raise ValueError(f"rule `{rule.id}`: a refusal cannot allow detail {rule.ceiling}")
         return self
 
+    def applies_to(self, harm: str | None) -> bool:
+        """Check if the rule applies to a leaf; None is a leaf that no rule names."""
+        is_named = not self.harms or matches_harm(self.harms, harm)
+        return is_named and not matches_harm(self.except_harms, harm)
+
     def expand_profiles(self) -> tuple[Rule, ...]:
         """Return the overrides as rules of their own, then the rule itself."""
         return (*(self._override_for(p, change) for p, change in self.profiles.items()), self)
@@ -185,12 +202,12 @@ class Clause(FrozenModel):
 
     id: RuleId
     says: Text
-    harms: tuple[HarmId, ...] = ()
-    """Leaves of the clause; default every leaf of the spec."""
+    harms: tuple[HarmPattern, ...] = ()
+    """Leaves of the clause, as ids or `domain.*`; default every leaf of the spec."""
 
     def is_about(self, harm: str | None) -> bool:
-        """Check if the clause names a leaf."""
-        return harm is not None and harm in self.harms
+        """Check if the clause names a leaf or its domain."""
+        return matches_harm(self.harms, harm)
 
 
 class Prohibition(Clause):
@@ -249,6 +266,11 @@ class Spec(FrozenModel):
     """Definition of materially lowering the barrier to harm."""
     ill_intent: Text | None = None
     """Stated aims that a classifier counts as ill intent; default as inherited, else all ill intent."""
+    public_facts: bool | None = None
+    """Permission to repeat what any encyclopaedia says, in the classifier; default as inherited, else true.
+
+    False for leaves about which encyclopaedias name methods.
+    """
     clarify: Clarify | None = None
     """Permission to ask the person about their intent; default as inherited, else forbidden."""
     style: tuple[Proposition, ...] | None = None

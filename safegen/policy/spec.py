@@ -7,11 +7,12 @@ spec (see `safegen.policy.lint`), so a spec that contradicts itself does not loa
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
+from safegen.config.fields import matches_harm
 from safegen.config.taxonomy import Harm
 from safegen.core.errors import ConfigError
 from safegen.core.hashing import digest
@@ -45,9 +46,14 @@ class SpecSource(NamedTuple):
 
 @dataclass(frozen=True)
 class Policy:
-    """A spec with its inherited specs; `chain` starts with its own file."""
+    """A spec with its inherited specs; `chain` starts with its own file.
+
+    A rule can name its leaves, so a decision needs a leaf: `policy.at_leaf("a.b").decide(situation)`.
+    """
 
     chain: tuple[SpecSource, ...]
+    leaf: str | None = None
+    """Leaf for which the rules decide; None for the first leaf of the spec."""
 
     @property
     def spec(self) -> Spec:
@@ -65,6 +71,42 @@ class Policy:
         return tuple(
             r for s, _ in self.chain for written in s.rules for r in written.expand_profiles()
         )
+
+    @cached_property
+    def leaf_rules(self) -> tuple[Rule, ...]:
+        """The rules that apply to the leaf, in the order in which they decide."""
+        return tuple(rule for rule in self.rules if rule.applies_to(self.example_leaf))
+
+    @property
+    def example_leaf(self) -> str | None:
+        """The leaf, by default the first entry of the spec's `harms`."""
+        return self.leaf or next(iter(self.spec.harms), None)
+
+    @cached_property
+    def leaf_views(self) -> tuple[Policy, ...]:
+        """The policy at one leaf of each group of leaves that share their rules."""
+        named = (h for rule in self.rules for h in (*rule.harms, *rule.except_harms))
+        leaves: list[str | None] = [*self.spec.harms] or [None]
+        leaves += [harm for harm in named if not self.spec.harms or self.covers(harm)]
+        views = {id(view): view for view in map(self.at_leaf, leaves)}
+        return tuple(views.values())
+
+    def at_leaf(self, harm: str | None) -> Policy:
+        """Return the policy with the rules for a leaf; leaves with equal rules share it."""
+        if harm not in self._views:
+            ids = tuple(rule.id for rule in self.rules if rule.applies_to(harm))
+            view = next((v for v in self._views.values() if v.leaf_rule_ids == ids), None)
+            self._views[harm] = view or replace(self, leaf=harm)
+        return self._views[harm]
+
+    @cached_property
+    def leaf_rule_ids(self) -> tuple[str, ...]:
+        """The ids of the rules that apply to the leaf."""
+        return tuple(rule.id for rule in self.leaf_rules)
+
+    @cached_property
+    def _views(self) -> dict[str | None, Policy]:
+        return {self.leaf: self}
 
     @cached_property
     def elements(self) -> dict[str, str]:
@@ -111,15 +153,16 @@ class Policy:
 
     @cached_property
     def reached_rules(self) -> frozenset[str]:
-        """The ids of the rules that decide at least one situation."""
-        return frozenset(rule.id for rule in self.rule_by_situation.values())
+        """The ids of the rules that decide at least one situation of some leaf."""
+        return frozenset(r.id for view in self.leaf_views for r in view.rule_by_situation.values())
 
     @cached_property
     def rule_by_situation(self) -> dict[Situation, Rule]:
-        """The rule of every situation that has one."""
-        # There are 400 situations, so a table of all of them is cheap.
+        """The rule of every situation that has one, at the leaf."""
+        # There are 500 situations, so a table of all of them is cheap.
         rules = {
-            at: next((r for r in self.rules if r.when.holds(at)), None) for at in ALL_SITUATIONS
+            at: next((r for r in self.leaf_rules if r.when.holds(at)), None)
+            for at in ALL_SITUATIONS
         }
         return {at: rule for at, rule in rules.items() if rule is not None}
 
@@ -145,6 +188,12 @@ class Policy:
         aims = (s.ill_intent for s, _ in self.chain if s.ill_intent is not None)
         return next(aims, "ill intent")
 
+    @property
+    def public_facts(self) -> bool:
+        """The permission to repeat what any encyclopaedia says."""
+        values = (s.public_facts for s, _ in self.chain if s.public_facts is not None)
+        return next(values, True)
+
     @cached_property
     def policy_id(self) -> str:
         """`name@version#hash`; the hash covers everything that decides or instructs."""
@@ -160,17 +209,24 @@ class Policy:
                 for clauses in (self.may, self.must, self.must_not, self.redirections)
             ],
             [precedent.model_dump(mode="json") for precedent in self.precedents],
-            [self.elements, self.principles, self.clarify, self.style, self.ill_intent],
+            [
+                self.elements,
+                self.principles,
+                self.clarify,
+                self.style,
+                self.ill_intent,
+                self.public_facts,
+            ],
         ]
         # 32 bits distinguish the edits of one version of a spec.
         return f"{spec.policy}@{spec.version}#{digest(content)[:8]}"
 
     def covers(self, harm: str) -> bool:
         """Check if the spec names a leaf or its domain."""
-        return harm in self.spec.harms or f"{harm.split('.')[0]}.*" in self.spec.harms
+        return matches_harm(self.spec.harms, harm)
 
     def decide(self, at: Situation) -> Rule:
-        """Return the first rule whose conditions hold."""
+        """Return the first rule for the leaf whose conditions hold."""
         return self.rule_by_situation[at]
 
     def iter_secret_texts(self) -> Iterator[str]:

@@ -7,6 +7,7 @@ from itertools import accumulate
 
 from safegen.config.goals import Dialogue, Goal, Script, Turn, UserTurn
 from safegen.core.types import (
+    HARMLESS_EVIDENCE,
     PRECEDENCE,
     Attribute,
     Evidence,
@@ -158,7 +159,7 @@ def plan_turns(
 def cumulative_intent(intent: Intent, evidence: Evidence) -> Intent:
     """Return the intent that the conversation shows so far: malicious only after evidence of it."""
     # The label must follow from what the messages show so far.
-    hidden = evidence in ("none", "self")
+    hidden = evidence in HARMLESS_EVIDENCE or evidence == "self"
     return "dual_use" if intent == "malicious" and hidden else intent
 
 

@@ -163,7 +163,7 @@ def test_show_lists_deciding_rules_and_refuses_unknown_form() -> None:
 def test_diff_lists_situations_texts_and_rows(small: Path, tmp_path: Path) -> None:
     new = edit(tmp_path, "security", "SEC-N3", "SEC-N9")
     result = run("policy", "diff", "security", new, "--run", str(small))
-    assert "changed situations: 0 of 400" in result.stdout
+    assert "changed situations: 0 of 500" in result.stdout
     assert "must_not SEC-N3  -  suggest how" in result.stdout
     assert "14 prompts to judge again, drafts are kept" in result.stdout
     assert "expectation unchanged; the judge's rubric changes" in result.stdout
@@ -317,10 +317,10 @@ def test_missing_spec_of_recipe_is_named_with_place(
 
 
 def test_misspelled_domain_is_a_warning(tmp_path: Path) -> None:
-    path = edit(tmp_path, "wellbeing", "harms: [selfharm.*]", "harms: [selfhram.*]")
+    path = edit(tmp_path, "intimacy", "harms: [sexual.*]", "harms: [sexaul.*]")
     result = run("policy", "check", path)
-    assert "taxonomy `core` has no leaf `selfhram.*`; did you mean `selfharm.*`?" in result.stdout
-    far = edit(tmp_path, "wellbeing", "harms: [selfharm.*]", "harms: [brewery.*]")
+    assert "taxonomy `core` has no leaf `sexaul.*`; did you mean `sexual.*`?" in result.stdout
+    far = edit(tmp_path, "intimacy", "harms: [sexual.*]", "harms: [brewery.*]")
     output = run("policy", "check", far).stdout
     assert "has no leaf" not in output
     assert "its leaves are not in core; name their taxonomy with --taxonomy" in output

@@ -39,7 +39,7 @@ def test_classifier_prompt_matches_golden_and_length(
     values = compiled.compile_classifier(policy, harms=covered_leaves(policy, tree))
     text = compiled.load_classifier_prompt().render("system", instructions=values)
     golden(HERE / f"{name}.classifier.txt", text + "\n")
-    assert 400 <= compiled.estimate_tokens(text) <= 600
+    assert 400 <= compiled.estimate_tokens(text) <= 680
     for clause in (*policy.may, *policy.must_not):
         assert f"- {clause.id}: {clause.says}" in text
 
@@ -85,7 +85,9 @@ def test_instructions_hide_ids_and_foreign_precedents() -> None:
     text = render_instructions(policy, SITUATIONS["safe"][1], "cyber.intrusion")
     assert [i for i in policy.iter_ids() if i in text] == []
     for precedent in policy.precedents:
-        assert (precedent.answer in text) == (precedent.harm in (None, "cyber.intrusion"))
+        is_same_rule = precedent.rule == policy.decide(SITUATIONS["safe"][1]).id
+        is_shown = is_same_rule and precedent.harm in (None, "cyber.intrusion")
+        assert (precedent.answer in text) == is_shown
 
 
 @pytest.mark.parametrize("name", SHIPPED)

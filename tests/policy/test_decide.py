@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
 
 import pytest
@@ -27,6 +27,7 @@ from safegen.policy import loader
 from safegen.policy.decide import compute_expectation, compute_expectation_at
 from safegen.policy.lint import PROFILE_ORDER
 from safegen.policy.schema import ALL_SITUATIONS, Case, Rule, Situation
+from safegen.policy.spec import Policy
 from safegen.scenarios.context import PlanningContext
 from safegen.scenarios.written import plan_sets
 
@@ -44,15 +45,15 @@ def test_each_combination_has_one_expectation(
 ) -> None:
     policy = loader.load_policy(name)
     lines = ["# mode (direct, safe completion, refuse) floor-ceiling rule, at detail 0 1 2 3 4"]
-    for tier in TIERS:
-        for evidence in EVIDENCE:
-            for profile in PROFILES:
-                row = [
-                    cell(compute_expectation_at(policy, Situation(tier, evidence, profile, d)))
-                    for d in DETAIL_LEVELS
-                ]
-                lines.append(f"{tier} {evidence} {profile}: {', '.join(row)}")
-    assert len(policy.rule_by_situation) == len(ALL_SITUATIONS) == 400
+    for view in policy.leaf_views:
+        lines.append(f"# {view.example_leaf}")
+        for tier, evidence, profile in product(TIERS, EVIDENCE, PROFILES):
+            row = [
+                cell(compute_expectation_at(view, Situation(tier, evidence, profile, d)))
+                for d in DETAIL_LEVELS
+            ]
+            lines.append(f"{tier} {evidence} {profile}: {', '.join(row)}")
+        assert len(view.rule_by_situation) == len(ALL_SITUATIONS) == 500
     golden(Path(__file__).parent / "tables" / f"{name}.txt", "\n".join(lines) + "\n")
 
 
@@ -60,9 +61,9 @@ def test_each_combination_has_one_expectation(
 @pytest.mark.parametrize(("strict", "lax"), list(pairwise(PROFILE_ORDER)))
 def test_stricter_profile_is_never_more_permissive(name: str, strict: str, lax: str) -> None:
     policy = loader.load_policy(name)
-    for at in ALL_SITUATIONS:
+    for view, at in product(policy.leaf_views, ALL_SITUATIONS):
         if at.profile == lax:
-            stricter, laxer = policy.decide(at._replace(profile=strict)), policy.decide(at)
+            stricter, laxer = view.decide(at._replace(profile=strict)), view.decide(at)
             assert stricter.ceiling <= laxer.ceiling
             assert MODES.index(stricter.mode) >= MODES.index(laxer.mode)
 
@@ -71,10 +72,11 @@ def test_stricter_profile_is_never_more_permissive(name: str, strict: str, lax: 
 def test_profiles_never_lift_root_or_system_rules(name: str) -> None:
     """A profile can only narrow rules above `developer` authority."""
     policy = loader.load_policy(name)
-    for at, rule in policy.rule_by_situation.items():
+    for view, at in product(policy.leaf_views, ALL_SITUATIONS):
+        rule = view.decide(at)
         if rule.authority in ("root", "system"):
             for profile in PROFILES:
-                other = policy.decide(at._replace(profile=profile))
+                other = view.decide(at._replace(profile=profile))
                 assert other.ceiling <= rule.ceiling or other.authority in ("root", "system")
 
 
@@ -83,7 +85,7 @@ def test_shipped_cases_reach_each_rule(name: str) -> None:
     policy, harms = loader.load_policy(name), taxonomy.load_taxonomy("core").harms
     assert len(policy.spec.cases) >= 6
     assert len(policy.spec.precedents) >= 3
-    reached = {policy.decide(c.situation_at(tier_of(c, harms))).id for c in policy.spec.cases}
+    reached = {rule_of(policy, c, harms).id for c in policy.spec.cases}
     own = {part.id for rule in policy.spec.rules for part in rule.expand_profiles()}
     assert own <= reached
     assert {c.mode for c in policy.spec.cases} == set(MODES)
@@ -101,8 +103,8 @@ def test_shipped_cases_cover_leaves_profiles_and_evidence(name: str) -> None:
     assert profiles >= {"public", "minors", "enterprise", "vetted_professional"}
     for precedent in policy.spec.precedents:
         if precedent.harm is not None:
-            tier = harms[precedent.harm].tier
-            decided = {rule.id for at, rule in policy.rule_by_situation.items() if at.tier == tier}
+            tier, view = harms[precedent.harm].tier, policy.at_leaf(precedent.harm)
+            decided = {rule.id for at, rule in view.rule_by_situation.items() if at.tier == tier}
             assert precedent.rule in decided, precedent.id
 
 
@@ -114,8 +116,17 @@ def test_shipped_cases_test_both_sides_of_rules(name: str) -> None:
     for rule in (part for written in policy.spec.rules for part in written.expand_profiles()):
         first = min(rule.when.detail)
         if first > 0:
-            at = [c for c in cases if c.detail == first and policy.decide(c).id == rule.id]
+            views = [view for view in policy.leaf_views if rule.id in view.leaf_rule_ids]
+            at = [
+                c
+                for c, view in product(cases, views)
+                if c.detail == first and view.decide(c).id == rule.id
+            ]
             assert [c for c in at if c._replace(detail=first - 1) in cases], rule.id
+
+
+def rule_of(policy: Policy, case: Case, harms: object) -> Rule:
+    return policy.at_leaf(case.harm).decide(case.situation_at(tier_of(case, harms)))
 
 
 def tier_of(case: Case, harms: object) -> taxonomy.Tier:
@@ -250,8 +261,8 @@ def test_minors_always_get_a_trusted_adult(tier: Tier) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_limit_is_required_if_something_is_left_out(name: str) -> None:
     policy = loader.load_policy(name)
-    for at in ALL_SITUATIONS:
-        rule, expected = policy.decide(at), compute_expectation_at(policy, at)
+    for view, at in product(policy.leaf_views, ALL_SITUATIONS):
+        rule, expected = view.decide(at), compute_expectation_at(view, at)
         leaves_out = at.detail > rule.ceiling or rule.mode == "refuse_redirect"
         assert ("limit" in expected.required) == ("limit" in rule.required and leaves_out)
         others = [element for element in rule.required if element != "limit"]

@@ -34,7 +34,7 @@ EDITS = {
     "an id that only judges see": ("SEC-N3", "SEC-N9", "judge"),
     "an id that no prompt shows": ("SEC-P2", "SEC-P9", "relabel"),
     "a severity": (", severity: high", ", severity: moderate", "judge"),
-    "the version": ("version: 1.2.0", "version: 1.3.0", "relabel"),
+    "the version": ("version: 1.3.0", "version: 1.4.0", "relabel"),
     "a case": (
         "detail: 3, mode: safe_completion, ceiling: 1, floor: 1",
         "detail: 4, mode: safe_completion, ceiling: 1, floor: 1",
@@ -147,10 +147,10 @@ def test_leaf_without_spec_is_listed_as_orphan(tmp_path: Path) -> None:
 
 
 def test_unknown_old_spec_redrafts_all_rows(tmp_path: Path) -> None:
-    before = edited(tmp_path, "security", "version: 1.2.0", "version: 1.0.9")
+    before = edited(tmp_path, "security", "version: 1.3.0", "version: 1.0.9")
     affected = find_affected(planned(), old=before, new=OLD, harms=HARMS)
     assert affected.rows == ()
-    after = edited(tmp_path, "security", "version: 1.2.0", "version: 1.3.0")
+    after = edited(tmp_path, "security", "version: 1.3.0", "version: 1.4.0")
     affected = find_affected(planned(), old=before, new=after, harms=HARMS)
     assert set(affected.to_draft) == {
         p.scenario.scenario_id for p in planned() if p.scenario.domain in ("cyber", "systems")

@@ -90,7 +90,7 @@ BLOCKING = {
     "authority": (
         "",
         "",
-        "rules:\n  - {id: Z, says: all, when: {tier: [prohibited], evidence: [none], detail: [0, 1]},"
+        "rules:\n  - {id: Z, says: all, when: {tier: [prohibited], evidence: [none, protective], detail: [0, 1]},"
         " mode: safe_completion, ceiling: 0}\n",
         "id: Z",
     ),
@@ -262,7 +262,7 @@ def test_one_cause_is_reported_once(tmp_path: Path) -> None:
     """A `when` without a tier matches all tiers, but gives one finding per reason, none in base.yaml."""
     text = (
         "policy: mine\nversion: 1.0.0\ntitle: t\ninherits: base\nharms: [weapons.*]\nfacilitation: x\nrules:\n"
-        "  - {id: M-1, says: s, when: {evidence: [none], detail: [2, 3, 4]}, mode: safe_completion, ceiling: 1}\n"
+        "  - {id: M-1, says: s, when: {evidence: [none, protective], detail: [2, 3, 4]}, mode: safe_completion, ceiling: 1}\n"
     )
     path = tmp_path / "mine.yaml"
     path.write_text(text, encoding="utf-8")

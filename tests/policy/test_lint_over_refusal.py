@@ -49,7 +49,7 @@ def rule(mode: str, ceiling: int, when: str = "", id_: str = "Z") -> str:
 
 
 ANSWER = rule("direct_answer", 1, id_="Y")
-OPEN = rule("direct_answer", 1, "when: {evidence: [none]}, ", "Y")
+OPEN = rule("direct_answer", 1, "when: {evidence: [none, protective]}, ", "Y")
 PART = rule("safe_completion", 0, "when: {evidence: [contextual]}, ")
 LOW = "when: {tier: [restricted], evidence: [contextual], detail: [1, 2, 3, 4]}, "
 HARD = "when: {tier: [restricted], detail: [3, 4]}, "

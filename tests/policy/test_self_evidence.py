@@ -18,7 +18,6 @@ from safegen.core.types import (
     DANGER,
     DETAIL_LEVELS,
     EVIDENCE,
-    ILL_INTENT,
     PROFILES,
     Evidence,
     Expectation,
@@ -218,7 +217,8 @@ def test_dialogue_keeps_self_unless_harm_is_stated(values: list[Evidence]) -> No
         elif "self" in so_far:
             assert got == "self"
         else:
-            assert got == max(so_far, key=ILL_INTENT.index)
+            order: list[Evidence] = ["none", "protective", "contextual"]
+            assert got == max(so_far, key=order.index)
 
 
 def test_danger_then_stated_harm_keeps_crisis_contact() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
 from safegen.config.goals import record_evidence
-from safegen.core.types import Evidence
+from safegen.core.types import HARMLESS_EVIDENCE, Evidence
 from safegen.judges.user_prompt_labels import BlindLabels
 from safegen.scenarios.context import PlanningContext
 from safegen.scenarios.user_prompts.age_signals import age_conflicts
@@ -97,7 +97,7 @@ def resolve_labels(
     if intent not in context.plan.intents:
         return ExcludedRow("intents")
     evidence, danger = record_evidence(intent, evidence)
-    if (evidence == "none" and intent == "malicious") or (
+    if (evidence in HARMLESS_EVIDENCE and intent == "malicious") or (
         evidence == "stated" and intent != "malicious"
     ):
         reason = f"intent `{intent}` and evidence `{evidence}` contradict each other"
