@@ -7,6 +7,7 @@ bespokelabs-curator.
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import json
 import os
 import sys
@@ -80,6 +81,10 @@ async def run_openai(
 def run_curator(address: str, rows: list[dict[str, Any]], concurrency: int, out: Path) -> None:
     os.environ |= {"TELEMETRY_ENABLED": "false", "OPENAI_API_KEY": "none"}
     os.environ["CURATOR_CACHE_DIR"] = str(out / "cache")
+    if litellm := importlib.util.find_spec("litellm"):
+        # litellm ships the vocabulary that tiktoken would download.
+        vocabulary = Path(litellm.origin or "").parent / "litellm_core_utils" / "tokenizers"
+        os.environ.setdefault("TIKTOKEN_CACHE_DIR", str(vocabulary))
     from bespokelabs import curator
 
     class Client(curator.LLM):

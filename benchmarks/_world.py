@@ -148,11 +148,17 @@ def write(folder: Path, *, prompts: int, drafter: object, **recipe: object) -> s
     return "recipe.yaml"
 
 
-def run(command: Sequence[str], *, cwd: Path, environment: Mapping[str, str] | None = None) -> Ran:
+def run(
+    command: Sequence[str],
+    *,
+    cwd: Path,
+    environment: Mapping[str, str] | None = None,
+    allowed: Sequence[int] = (0,),
+) -> Ran:
     """Run a command to its end; CPU and peak memory are the system's own accounting of it.
 
     Raises:
-        SystemExit: the command failed.
+        SystemExit: the command failed; its exit status is not `allowed`.
     """
     began = time.monotonic()
     with (cwd / "stdout").open("w+b") as out, (cwd / "stderr").open("w+b") as err:
@@ -165,16 +171,16 @@ def run(command: Sequence[str], *, cwd: Path, environment: Mapping[str, str] | N
         child.returncode = os.waitstatus_to_exitcode(status)
         wall = time.monotonic() - began
         output, complained = _text(out), _text(err)
-    if child.returncode:
+    if child.returncode not in allowed:
         raise SystemExit(f"{' '.join(command)} failed:\n{complained[-2_000:]}")
     peak = used.ru_maxrss / (1024 if sys.platform == "linux" else 1024**2)
     return Ran(wall, used.ru_utime + used.ru_stime, peak, queued, output)
 
 
-def generate(folder: Path, *options: str) -> Ran:
+def generate(folder: Path, *options: str, allowed: Sequence[int] = (0,)) -> Ran:
     """`safegen generate` in a fresh process."""
     command = [sys.executable, "-m", "safegen", "generate", "recipe.yaml", "--json"]
-    return run([*command, *options], cwd=folder)
+    return run([*command, *options], cwd=folder, allowed=allowed)
 
 
 @contextmanager

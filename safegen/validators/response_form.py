@@ -129,6 +129,7 @@ def response_form(
     *,
     locales: Mapping[str, Locale] | None = None,
     policies: Mapping[str, Policy] | None = None,
+    classify: bool = True,
     phrasers: Collection[str] = (),
 ) -> DraftValidator:
     """Check that the form of a response is acceptable for its mode.
@@ -140,15 +141,17 @@ def response_form(
     off the topic and garbage are never acceptable.
 
     The score is the probability of an acceptable form. `delivered` is the assistance level of the most permissive part, if it is clear.
-    Without a classifier of the language, and for drafts of teachers that compose the phrases of a
-    language pack (`phrasers`), the patterns of the pack decide, and the score is 0 or 1.
+    With `classify: false`, without a classifier of the language, and for drafts of teachers that
+    compose the phrases of a language pack (`phrasers`), the patterns of the pack decide, and the score
+    is 0 or 1.
     """
 
     async def check(draft: Draft, context: DraftContext) -> Verdict:
         if draft.response is None:
             return _text.make_no_response_verdict(NAME)
         language = context.scenario.language
-        model = None if draft.teacher in phrasers else load_form_model(language)
+        is_read = classify and draft.teacher not in phrasers
+        model = load_form_model(language) if is_read else None
         if model is None:
             return _judge_by_patterns(draft.response, context, locales or {})
         prompt = context.scenario.messages[-1]["content"] if context.scenario.messages else ""

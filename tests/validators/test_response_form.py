@@ -251,6 +251,8 @@ def test_phrases_of_the_pack_are_read_by_patterns() -> None:
     check = response_form(locales={"en": english()}, phrasers=["scripted"])
     by_patterns = judge_draft(check, replace(draft(text), teacher="scripted"), at)
     by_model = judge_draft(check, replace(draft(text), teacher="other"), at)
+    unclassified = response_form(locales={"en": english()}, classify=False)
+    assert judge_draft(unclassified, draft(text), at) == by_patterns
     assert by_patterns.score == 1.0
     assert by_model.score not in (0.0, 1.0)
 
