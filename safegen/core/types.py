@@ -293,8 +293,8 @@ class Request:
     `schema` is a JSON schema that the answer must satisfy, or None for plain text.
     `item` identifies the scenario or the text that the request is for; it is not sent. All drafts and
     repairs of an item share it.
-    `attempt` and `reply_format` are set by the teacher's own layers: the number of retries so far, and
-    the format in which the schema is sent.
+    `attempt`, `limited` and `reply_format` are set by the teacher's own layers: the number of retries so
+    far, that of 429s so far while other requests were answered, and the format in which the schema is sent.
     `on_key` receives the cache key before the request is sent, so that a reply of a cancelled request
     can be deleted.
     """
@@ -307,6 +307,7 @@ class Request:
     context: DraftContext | None = None
     item: str = ""
     attempt: int = 0
+    limited: int = 0
     reply_format: ReplyFormat | None = None
     on_key: Callable[[str], None] | None = field(default=None, compare=False, repr=False)
 

@@ -5,16 +5,19 @@ the window empty until its Retry-After is over, but at most a quarter of the win
 a 429 by the row of limited requests around it, in the order of their starts:
 
 - Chance explains the row, given the share of 429s among the other requests: a random overload. Only
-  this request waits.
+  this request waits, four times for its whole Retry-After. Each further wait is half of the one before,
+  and at least a quarter of its Retry-After. Otherwise the unluckiest of 344 requests, of which half are
+  limited, delays a run by 8 to 17 times that.
 - Chance explains it in fewer than one of a million cases, or all requests since the last pause were
-  limited: a rate limit. No request succeeds, so all pause for the Retry-After. Then starts are paced
-  at the measured rate of successes, the pause included.
+  limited, or nearly all are: a rate limit. No request succeeds, so all pause for the Retry-After. Then
+  starts are paced at the measured rate of successes, the pause included.
 
 Quota headers of an answer bound the window before a 429 occurs.
 
-A pace is a guess. It is evaluated after every second with at least 20 answers: if more than 15 %
-are 429s, it shrinks to the share that passed, otherwise it grows by 2 %, without a 429 by 5 %. Once it has doubled it no
-longer limits, once it has halved it no longer helps; in both cases it is dropped.
+A pace is a guess. It is evaluated after every second with at least 20 answers, and earlier if five of
+at most 14 were limited: if more than 15 % are 429s, it shrinks to the share that passed, otherwise it
+grows by 2 %, without a 429 by 5 %, and by half if it is slow and met none at all. Once it has doubled it
+no longer limits, once it has halved it no longer helps; in both cases it is dropped.
 """
 
 from __future__ import annotations
@@ -65,16 +68,29 @@ FIRST_PACE_SHARE = 0.94
 """Share of the measured rate with which a pace begins."""
 PACE_GROWTH = 1.05
 """Factor of a pace that no 429 met."""
+SLOW_PACE_GROWTH = 1.5
+"""The same for a slow pace that met no 429 at all."""
 CAUTIOUS_PACE_GROWTH = 1.02
 """Factor of a pace that few 429s met, which may have reached the limit."""
 # More than 3 of 20 answers. If 5 % are limited at random, 1.6 % of the steps have so many.
 LIMITED_SHARE = 0.15
 """Share of 429s above which a pace is too high."""
+MOSTLY_LIMITED = 0.85
+"""Share of 429s above which they are a rate limit, however they are ordered."""
 MAX_HISTORY = 20_000
 """Stored numbers of limited requests; twice the largest `concurrency`."""
+# Half of all requests are limited at random: with a Retry-After of 1 s, the unluckiest of 344 then waits at
+# most 10 s, if it is limited up to 26 times, which happens in one of 200,000 runs. Whole waits: in one of six.
+FULL_WAITS = 4
+"""Times that a request waits for its whole Retry-After, although other requests are answered."""
+LEAST_WAIT_SHARE = 0.25
+"""Least share of a Retry-After that is waited for."""
 # Shorter steps would measure bursts, fewer answers chance.
 STEP_S = 1.0
 STEP_ANSWERS = 20
+SLOW_STEP_S = 5.0
+CLEAR_ANSWERS = 5
+"""429s that end a step early if they are more than a third, and answers that end one of `SLOW_STEP_S` without 429s."""
 
 
 class Permit(NamedTuple):
@@ -84,6 +100,30 @@ class Permit(NamedTuple):
     """Start of the request in seconds of the limiter's clock."""
     nth: int
     """Number of the request in the order of starts."""
+
+
+def shorten_wait(after_s: float, limited: int) -> float:
+    """Return the seconds that a request waits after a 429 among the answers of others.
+
+    Args:
+        after_s: Retry-After in seconds.
+        limited: earlier 429s of the request among answers.
+
+    Example:
+        >>> [shorten_wait(8.0, n) for n in (0, 3, 4, 5, 6)]
+        [8.0, 8.0, 4.0, 2.0, 2.0]
+    """
+    halvings = max(0, limited + 1 - FULL_WAITS)
+    return after_s * max(0.5 ** min(halvings, 8), LEAST_WAIT_SHARE)
+
+
+class Throttle(NamedTuple):
+    """The meaning of a 429."""
+
+    is_rate_limit: bool
+    """False for a random overload among answers."""
+    wait_s: float | None
+    """Seconds until the request may be repeated; None if the server names none."""
 
 
 class RateLimiter:
@@ -132,6 +172,7 @@ class RateLimiter:
         self._blind = 0
         self._unmeasured = False
         self._measured = 0.0
+        self._was_limited = False
         self._step = self._since
         self._step_good = self._step_bad = 0
         self._waits: list[float] = []
@@ -213,7 +254,9 @@ class RateLimiter:
         self._step_good += 1
         self._measure_pace()
 
-    def record_throttle(self, after_s: float | None, *, permit: Permit, words: str = "") -> bool:
+    def record_throttle(
+        self, after_s: float | None, *, permit: Permit, limited: int = 0, words: str = ""
+    ) -> Throttle:
         """Count a 429, and pause all requests if it is a rate limit.
 
         Args:
@@ -221,18 +264,24 @@ class RateLimiter:
                 answer.
             permit: that of the request. If the request started before the last pause ended, it only
                 extends that pause.
+            limited: earlier 429s of the request among answers of others.
             words: the server's message, which is shown as the reason.
-
-        Returns:
-            True if it is a rate limit, False if it is a random overload among answers.
         """
+        self._reason = f"rate limit (HTTP 429): {words}" if words else "rate limit (HTTP 429)"
+        is_rate_limit = self._classify(after_s, permit)
+        # A rate limit that reset early would only be met again.
+        wait_s = shorten_wait(after_s, limited) if after_s and not is_rate_limit else after_s
+        if wait_s:
+            now = self._clock()
+            heapq.heappush(self._waits, now + wait_s)
+            self._log_wait(now + wait_s, now)
+        return Throttle(is_rate_limit, wait_s)
+
+    # Returns True for a rate limit, after pausing all requests, and False for a random overload.
+    def _classify(self, after_s: float | None, permit: Permit) -> bool:
         now = self._clock()
         guess = min(2.0**self._blind, MAX_GUESSED_PAUSE_S)
         pause = max(MIN_PAUSE_S, guess if after_s is None else after_s)
-        self._reason = f"rate limit (HTTP 429): {words}" if words else "rate limit (HTTP 429)"
-        if after_s:
-            heapq.heappush(self._waits, now + after_s)
-            self._log_wait(now + after_s, now)
         if permit.at < self._paused_until:
             if after_s is not None:
                 self._extend_pause(now + pause)
@@ -243,7 +292,8 @@ class RateLimiter:
         # Fewer requests may have started since the last pause. The first of all is alone in flight: its
         # 429 shows nothing about the others, and its Retry-After may be long.
         is_first = bool(after_s) and self._started == 1 and self._blind == 0 and not self._successes
-        if is_first or run < min(self._least_run(run), self._started):
+        is_chance = run < min(self._least_run(run), self._started)
+        if is_first or (is_chance and not self._are_most_limited()):
             self._measure_pace()
             return self._successes == 0
         self._blind = min(self._blind + 1, 16)  # keeps 2**blind finite
@@ -300,9 +350,15 @@ class RateLimiter:
     # because at a rate limit it follows answers only.
     def _least_run(self, run: int) -> int:
         limited = max(len(self._limited) - run, 0)
-        share = (limited + 1) / (limited + self._successes + 2)
-        # Two added requests keep the share off 0 and 1 (Laplace's rule of succession).
+        # Four added requests keep the share off 0 and 1 (Agresti and Coull). With two, the first 14 of 344
+        # requests, of which half are limited at random, were taken for a rate limit too often.
+        share = (limited + 2) / (limited + self._successes + 4)
         return max(MIN_LIMITED_RUN, math.ceil(math.log(CHANCE) / math.log(share)))
+
+    # So many 429s break their rows only by the few requests that a rate limit lets through.
+    def _are_most_limited(self) -> bool:
+        limited = len(self._limited)
+        return limited >= STEP_ANSWERS and limited > MOSTLY_LIMITED * (limited + self._successes)
 
     def _log_wait(self, until: float, now: float) -> None:
         # Requests in flight are limited one after the other, and each names a slightly later end.
@@ -330,31 +386,51 @@ class RateLimiter:
         if self._successes:
             spent_s = max(self._paused_until - self._since, MIN_PAUSE_S)
             self.rate = max(FIRST_PACE_SHARE * self._successes / spent_s, MIN_PACE_PER_S)
-        elif self.rate is not None and self._blind > 1:
-            # No request passed between two pauses, so the pace was too high.
+        elif self.rate is not None and self._started >= MIN_LIMITED_RUN:
+            # No request passed between two pauses, so the pace was too high. One alone shows that
+            # the pause was too short.
             self.rate = max(self.rate / 2, MIN_PACE_PER_S)
         self._measured = self.rate or 0.0
+        self._was_limited = False
         self._unmeasured = False
-        self._since = self._paused_until
-        self._successes = self._started = 0
-        self._limited.clear()
+        self._started = 0
+        self._begin_measurement(self._paused_until)
         self._begin_step(self._since)
 
     def _measure_pace(self) -> None:
         now, answers = self._clock(), self._step_good + self._step_bad
-        if self.rate is None or now - self._step < STEP_S or answers < STEP_ANSWERS:
+        if self.rate is None or now - self._step < STEP_S or not self._is_step_done(now, answers):
             return
         passed = self._step_good / answers
         if 1 - passed > LIMITED_SHARE:
             self.rate *= passed
+        elif self._step_bad:
+            self.rate *= CAUTIOUS_PACE_GROWTH
         else:
-            self.rate *= CAUTIOUS_PACE_GROWTH if self._step_bad else PACE_GROWTH
+            self.rate *= PACE_GROWTH if answers >= STEP_ANSWERS else SLOW_PACE_GROWTH
+        self._was_limited = self._was_limited or self._step_bad > 0
         self._begin_step(now)
         # Far from the measured rate, the measurement does not explain the 429s any more.
         if not self._measured / 2 < self.rate < self._measured * 2:
             self.rate = None
             self._next_start = now
-            self._successes, self._since = 0, now
+            self._begin_measurement(now)
+
+    # A slow pace would need minutes for 20 answers; a clear result ends the step before.
+    def _is_step_done(self, now: float, answers: int) -> bool:
+        if answers >= STEP_ANSWERS:
+            return True
+        if self._step_bad:
+            return self._step_bad >= CLEAR_ANSWERS and self._step_bad * 3 > answers
+        return (
+            answers >= CLEAR_ANSWERS and now - self._step >= SLOW_STEP_S and not self._was_limited
+        )
+
+    # Successes and 429s are counted from the same moment; otherwise their share explains any row.
+    def _begin_measurement(self, now: float) -> None:
+        self._since = now
+        self._successes = 0
+        self._limited.clear()
 
     def _begin_step(self, now: float) -> None:
         self._step = now
@@ -428,9 +504,13 @@ class RateLimitedTeacher:
             reply = await self._teacher(request)
         except RetryableError as e:
             if e.limited:
-                e.uncounted = not self._limiter.record_throttle(
-                    e.after_s, permit=permit, words=hide_prompt(e.words, request)[:SHOWN_WORDS]
+                throttle = self._limiter.record_throttle(
+                    e.after_s,
+                    permit=permit,
+                    limited=request.limited,
+                    words=hide_prompt(e.words, request)[:SHOWN_WORDS],
                 )
+                e.uncounted, e.after_s = not throttle.is_rate_limit, throttle.wait_s
             raise
         except (Blocked, AmbiguousRejection) as e:
             # The endpoint answers; the request is at fault, if it is not the account or the address.

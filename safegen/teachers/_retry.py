@@ -26,7 +26,8 @@ class RetryingTeacher:
 
     Waits are exponential with full jitter from 0.5 s to 30 s, and never shorter than the server's
     Retry-After. After a 429 with a Retry-After the wait is that time without jitter, because the
-    rate limiter paces the requests that follow.
+    rate limiter paces the requests that follow. It shortens the Retry-After of a request that is
+    limited many times while others are answered.
 
     Args:
         teacher: one attempt. `Request.attempt` holds its number, from 0.
@@ -148,7 +149,8 @@ class RetryingTeacher:
                     # tenacity cannot begin with a failure, so its first attempt raises the known error.
                     if number == 1:
                         raise first
-                    return await self._attempt(replace(request, attempt=number - 1))
+                    attempt, limited = number - 1, number - 1 - counted
+                    return await self._attempt(replace(request, attempt=attempt, limited=limited))
         except RetryableError as e:
             raise self._exhausted(e) from None
         raise AssertionError("tenacity ends with a reply or an error")
