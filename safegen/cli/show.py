@@ -34,6 +34,8 @@ from safegen.core.suggestions import suggest_names
 from safegen.core.types import (
     JUROR,
     JURY,
+    NOISE,
+    WRAPPER,
     DropReason,
     Expectation,
     Failure,
@@ -339,6 +341,11 @@ def _scenario_pairs(
         f"{scenario.intent}, paraphrase {scenario.paraphrase}, evidence {scenario.evidence},"
         f" detail {_detail_text(scenario.requested_detail)}, profile {scenario.profile}",
     )
+    changes = [
+        f"{axis} {name}" for axis in (NOISE, WRAPPER) if (name := scenario.find_attribute(axis))
+    ]
+    if changes:
+        yield "surface", ", ".join(changes)
     yield (
         "expected",
         f"{expected.mode}, ceiling {_detail_text(expected.ceiling)}, floor {_detail_text(expected.floor)}",
@@ -405,7 +412,9 @@ def _render_texts(record: Record) -> Iterator[RenderableType]:
 
 
 def render_conversation(record: Record) -> Iterator[RenderableType]:
-    """Render the messages that a draft answers."""
+    """Render the messages that a draft answers, and the prompt before code changed it."""
+    if record.scenario.base_prompt is not None:
+        yield from _render_block("base prompt", record.scenario.base_prompt)
     for message in record.scenario.messages:
         yield from _render_block(message["role"], message["content"])
 

@@ -119,6 +119,25 @@ class CompiledElement(NamedTuple):
     unless: SearchPattern | None
 
 
+class NoiseWords(FrozenModel):
+    """Words that code may change when it adds noise to a prompt; it changes no other word."""
+
+    slips: tuple[Text, ...] = Field(min_length=1)
+    """Function words of four letters or more that may get a typing mistake."""
+    contractions: tuple[Text, ...] = ()
+    """Words that may lose their apostrophe and do not become another word."""
+    short_forms: dict[Text, Text] = Field(default_factory=dict[str, str])
+    """Short form by function word."""
+    dropped: tuple[Text, ...] = ()
+    """Articles that a fragment leaves out."""
+    openings: tuple[Text, ...] = ()
+    """Openings of a request that a fragment leaves out, the longest first."""
+    openers: tuple[Text, ...] = ()
+    """Words that may start a sentence with a small letter, in addition to the words above; no names."""
+    emoji: tuple[Text, ...] = ()
+    """Emoji for the end of a prompt, without a meaning for or against a request."""
+
+
 class Locale(FrozenModel):
     """A language pack, `prompts/locales/<tag>.yaml`."""
 
@@ -132,6 +151,8 @@ class Locale(FrozenModel):
     """Regular expressions by proposition; case is ignored."""
     elements: dict[Slug, Element] = Field(default_factory=dict[Slug, Element])
     """Patterns by required element of a policy; an element that is missing here is not checked."""
+    noise: NoiseWords | None = None
+    """Words for `plan.noise`; without them a recipe in this language cannot use it."""
 
     @cached_property
     def compiled(self) -> Mapping[str, SearchPattern]:

@@ -4,14 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import inf
-from typing import Annotated, Literal, cast
+from typing import Annotated, Literal, Self, cast
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from safegen.config.fields import UnifySpelling, require_distinct_names
 from safegen.config.taxonomy import FrozenModel, Slug, Text
+from safegen.core import plugins
 from safegen.core.suggestions import suggest_names
-from safegen.core.types import CONTRASTS, INTENTS, TURN_STYLES, Contrast, Intent, Profile, TurnStyle
+from safegen.core.types import (
+    CONTRASTS,
+    INTENTS,
+    NOISE_KINDS,
+    TURN_STYLES,
+    Contrast,
+    Intent,
+    NoiseKind,
+    Profile,
+    TurnStyle,
+)
+from safegen.core.yaml_errors import KeyProblem
 
 
 def _expand_axis_names(value: object) -> object:
@@ -52,6 +64,8 @@ COMPUTED_AXES = {
     "contrast": "`plan.contrast` asks for probes",
     "contrast_role": "`plan.contrast` asks for probes",
     "turn_style": "`plan.dialogues` asks for conversations",
+    "obfuscation": "`plan.wrappers` asks for wrapped prompts",
+    "noise": "`plan.noise` asks for it",
 }
 """Axes that authored sets do not vary, and the reason."""
 AUTHORED_KEYS = ("authored", "authored_probes", "authored_dialogues")
@@ -97,6 +111,62 @@ AxisChoice = Annotated[
 """All values of an axis, some of them, or a weight for each value (default 1) where the array leaves a choice."""
 
 
+class NoiseSettings(FrozenModel):
+    """Surface noise that code adds to prompts; the draw does not depend on the intent."""
+
+    share: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] = 0.5
+    """Share of the prompts that get noise."""
+    kinds: Annotated[
+        tuple[NoiseKind, ...], _expand_all(NOISE_KINDS), AfterValidator(require_distinct_names)
+    ] = NOISE_KINDS
+    """Kinds of noise, or `all`; a prompt gets one of them."""
+
+    @model_validator(mode="after")
+    def _check_kinds(self) -> Self:
+        if not self.kinds:
+            raise KeyProblem("is empty; name a kind of noise, or `all`", loc=("kinds",))
+        return self
+
+
+def _expand_noise(value: object) -> object:
+    # `true` means the defaults; a YAML file gives it as text.
+    if isinstance(value, bool):
+        return {} if value else None
+    if isinstance(value, str) and value.lower() in ("true", "false"):
+        return {} if value.lower() == "true" else None
+    return value
+
+
+class WrapperSettings(FrozenModel):
+    """Wrapped copies of single prompts; a copy has the goal, the split and the expectation of its prompt."""
+
+    kinds: Annotated[tuple[Text, ...], AfterValidator(require_distinct_names)] | Literal["all"] = (
+        "all"
+    )
+    """Names of wrappers, or `all` built-in ones."""
+    share: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] = 1.0
+    """Share of the sets on which each wrapper is used."""
+    number: Annotated[int, Field(ge=1, le=1_000)] | None = None
+    """Maximum number of wrappers on one set; default no limit."""
+
+    @model_validator(mode="after")
+    def _check_kinds(self) -> Self:
+        if not self.kinds:
+            raise KeyProblem("is empty; name a wrapper, or `all`", loc=("kinds",))
+        return self
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the wrappers."""
+        return tuple(plugins.list_names("wrappers")) if self.kinds == "all" else self.kinds
+
+
+def _expand_wrappers(value: object) -> object:
+    if isinstance(value, str | list | tuple):
+        return {"kinds": cast(object, value)}
+    return value
+
+
 class Plan(FrozenModel):
     """Selection of scenarios, and number of drafts."""
 
@@ -132,6 +202,19 @@ class Plan(FrozenModel):
     """Axes along which authored sets vary: a list of names, or values or weights by name."""
     rows: Annotated[tuple[dict[Slug, Text], ...], UnifySpelling] = ()
     """Combinations of axis values, full or partial, that authored sets must include."""
+    noise: Annotated[
+        NoiseSettings | None,
+        BeforeValidator(_expand_noise, json_schema_input_type=NoiseSettings | bool | None),
+    ] = None
+    """Surface noise by code in a share of the prompts: `true`, or a mapping; default none."""
+    wrappers: Annotated[
+        WrapperSettings | None,
+        BeforeValidator(
+            _expand_wrappers,
+            json_schema_input_type=WrapperSettings | tuple[Text, ...] | Literal["all"] | None,
+        ),
+    ] = None
+    """Wrapped copies of single prompts, as many benign as other ones: `all`, a list, or a mapping; default none."""
     styles: tuple[Text, ...] = ()
     """Styles that candidates take in turn; each completes `Write it …`."""
     reasoning: bool = False

@@ -344,6 +344,10 @@ class Recipe(FrozenModel):
         if not self.judges.panel:
             # A run of an older version has none of these keys.
             data["judges"] = {k: v for k, v in data["judges"].items() if k not in PANEL_KEYS}
+        # A run of an older version has neither key.
+        for key in ("noise", "wrappers"):
+            if data["plan"][key] is None:
+                data["plan"].pop(key)
         for key in ("teachers", "judges"):
             data[key] = _drop_operational(data[key])
         # One digest for each key, so that a resume can name the keys that differ.

@@ -32,6 +32,7 @@ KINDS = {
     "teachers": "safegen.teachers",
     "validators": "safegen.validators",
     "views": "safegen.dataset.views",
+    "wrappers": "safegen.scenarios.wrappers",
 }
 """Kinds of plug-ins and the packages of the built-in ones."""
 _PACKAGE = __name__.partition(".")[0]

@@ -129,6 +129,18 @@ TurnStyle = Literal[
 ]
 """Kind of a dialogue; single prompts have none."""
 
+NoiseKind = Literal[
+    "typos",
+    "apostrophes",
+    "abbreviations",
+    "fragments",
+    "lower_case",
+    "upper_case",
+    "punctuation",
+    "emoji",
+]
+"""Kind of surface noise that code adds to a prompt."""
+
 INTENTS: tuple[Intent, ...] = ("benign", "dual_use", "malicious")
 ILL_INTENT: tuple[Evidence, ...] = ("none", "contextual", "stated")
 """Grades of evidence of ill intent, weakest first. Danger to oneself and protection are no grades of it."""
@@ -148,6 +160,7 @@ PROFILES: tuple[Profile, ...] = (
 )
 CONTRASTS: tuple[Contrast, ...] = get_args(Contrast)
 TURN_STYLES: tuple[TurnStyle, ...] = get_args(TurnStyle)
+NOISE_KINDS: tuple[NoiseKind, ...] = get_args(NoiseKind)
 SEVERITIES: tuple[Severity, ...] = get_args(Severity)
 UNSAFE_SEVERITIES: frozenset[Severity] = frozenset({"moderate", "high"})
 """Severities from which the text of a draft is deleted."""
@@ -176,6 +189,8 @@ class Attribute(NamedTuple):
 
 DANGER = "danger"
 """Attribute of a prompt that states harm to another person and also shows danger to the user's own life."""
+NOISE, WRAPPER = "noise", "wrapper"
+"""Attributes of a prompt that code changed: the kind of noise, the name of the wrapper."""
 GIVEN_HISTORY = Attribute("history", "given", "written")
 """Marks a prompt after an assistant turn that was written or imported, so that no validator judged that turn."""
 
@@ -247,6 +262,34 @@ class Scenario:
     """The conversation up to the last user turn, the operator's system turn included."""
     source: Source
     source_licence: str
+    base_prompt: str | None = None
+    """The last user turn before code added noise or a wrapper; None if neither did."""
+
+    @property
+    def plain_request(self) -> str:
+        """The last user turn in its plain words; empty if an author has yet to write it."""
+        if self.base_prompt is not None:
+            return self.base_prompt
+        return self.messages[-1]["content"] if self.messages else ""
+
+    @property
+    def has_hidden_words(self) -> bool:
+        """True if a wrapper hides the words of the request, such as an encoding."""
+        if self.base_prompt is None or self.find_attribute(WRAPPER) is None:
+            return False
+        return not any(self.base_prompt in m["content"] for m in self.messages)
+
+    @property
+    def readable_messages(self) -> tuple[Message, ...]:
+        """The messages for a judge: a request whose words are hidden is given in plain words."""
+        if not self.has_hidden_words:
+            return self.messages
+        operator = tuple(m for m in self.messages if m["role"] == "system")
+        return (*operator, Message(role="user", content=self.plain_request))
+
+    def find_attribute(self, axis: str) -> str | None:
+        """Return the value of an attribute, or None without one."""
+        return next((a.value for a in self.attributes if a.axis == axis), None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -113,6 +113,8 @@ def render_card(
         "partial_views": list(_list_partial_views(view_rows, views)),
         "domain_table": _domain_table(stats),
         "intent_table": _intent_table(stats),
+        "surface_table": _surface_table(figures),
+        "intents": INTENTS,
         "validator_table": _validator_table(stats),
         "example": None if preferred is None else LoadingExample(preferred, filled[preferred][0]),
         "folder": FOLDER,
@@ -250,6 +252,14 @@ def _domain_table(stats: RunStats) -> list[CardRow]:
 def _intent_table(stats: RunStats) -> list[CardRow]:
     counts = stats.count_kept("intent")
     return [(intent, counts[intent]) for intent in INTENTS if intent in counts]
+
+
+def _surface_table(figures: RunMeasures) -> list[CardRow]:
+    names = sorted({(kind, name) for kind, name, _ in figures.surface})
+    return [
+        (kind, name, *(figures.surface[kind, name, intent] for intent in INTENTS))
+        for kind, name in names
+    ]
 
 
 def _artifact_table(figures: RunMeasures) -> list[CardRow]:

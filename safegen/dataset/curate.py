@@ -18,7 +18,7 @@ from tempfile import SpooledTemporaryFile
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from safegen.core.errors import DatasetInvalid, StoreDamaged
-from safegen.core.types import Record
+from safegen.core.types import WRAPPER, Record
 from safegen.dataset.coverage_report import AxisShapes, collect_planned_shapes
 from safegen.dataset.curation.corpus_checks import (
     CorpusCheck,
@@ -32,6 +32,7 @@ from safegen.dataset.curation.exact_duplicates import (
     DuplicateReason,
     digest_64,
     message_key,
+    plain_messages,
 )
 from safegen.dataset.curation.select import NO_REWARD, select_best
 from safegen.dataset.effect_stats import EFFECT_COLUMNS, EffectStats, count_effects
@@ -61,15 +62,15 @@ BATCH_DRAFTS = 2_000
 # Reasons become keys of a table of counts.
 MAX_REASON_CHARS = 80
 RECORD_COLUMNS = (
-    "scenario_id set_id goal_id source source_licence taxonomy round attributes messages policy_id "
+    "scenario_id set_id goal_id source source_licence taxonomy round attributes messages base_prompt policy_id "
     "ceiling floor required draft_id revision response withheld teacher model outcome verdicts "
     "accepted accepted_by reason grade reward"
 ).split()
 HEAD_COLUMNS = (
     "scenario_id",
     *STORED_AXES,
-    *("set_id", "goal_id", "source", "source_licence", "taxonomy", "is_confirmed"),
-    *("shard", "expectation", "messages"),
+    *("set_id", "goal_id", "source", "source_licence", "taxonomy", "is_confirmed", "is_wrapped"),
+    *("shard", "expectation", "messages", "base_prompt"),
 )
 """Columns that all drafts of a scenario share."""
 BEST_COLUMNS = (
@@ -323,6 +324,10 @@ def _make_drafts(frames: list[pl.DataFrame]) -> pl.DataFrame:
         .list.eval(pl.element().struct.field("source") == "confirmed")
         .list.any()
         .alias("is_confirmed"),
+        pl.col("attributes")
+        .list.eval(pl.element().struct.field("axis") == WRAPPER)
+        .list.any()
+        .alias("is_wrapped"),
         pl.col("accepted").alias("is_draft_accepted"),
         pl.col("reward").fill_null(NO_REWARD),
         reason.str.head(MAX_REASON_CHARS).alias("rejection"),
@@ -429,12 +434,13 @@ def _digest_texts(rows: pl.DataFrame, prompts: _PromptSpool) -> pl.DataFrame:
 
     digests: list[ScenarioDigests] = []
     columns = ("scenario_id", "set_id", "goal_id", "source", "intent", "mode", "messages")
-    for *labels, messages, response, is_shown in rows.select(
-        *columns, "response", "is_shown"
+    for *labels, messages, base_prompt, is_wrapped, response, is_shown in rows.select(
+        *columns, "base_prompt", "is_wrapped", "response", "is_shown"
     ).iter_rows():
         if is_shown:
-            prompts.add(CorpusPrompt(*labels, text=user_text(messages)))
-        key = None if response is None else DuplicateKey.of(messages, response)
+            prompts.add(CorpusPrompt(*labels, text=user_text(messages, base_prompt)))
+        plain = plain_messages(messages, base_prompt, is_wrapped=is_wrapped)
+        key = None if response is None else DuplicateKey.of(messages, response, plain=plain)
         digests.append(
             ScenarioDigests(
                 digest_64(message_key(messages)),
@@ -448,7 +454,9 @@ def _digest_texts(rows: pl.DataFrame, prompts: _PromptSpool) -> pl.DataFrame:
         **dict.fromkeys(_BEST_DIGESTS, pl.UInt64),
     }
     table = pl.DataFrame(digests, schema=types, orient="row")
-    return rows.drop("messages", "response", "set_id", "goal_id").hstack(table)
+    return rows.drop(
+        "messages", "base_prompt", "is_wrapped", "response", "set_id", "goal_id"
+    ).hstack(table)
 
 
 def _find_repeated(rows: pl.LazyFrame, value: pl.Expr) -> pl.Series:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
 from safegen.core.timed_pattern import SearchPattern
-from safegen.core.types import Record, Severity, Tier
+from safegen.core.types import NOISE, WRAPPER, Record, Severity, Tier
 from safegen.coverage.axes import Axes
 from safegen.dataset.coverage_report import (
     AxisShapes,
@@ -64,17 +65,25 @@ class RunMeasures:
         self.sample = PromptSample(total=curated.stats.planned)
         self.hedging = HedgingMeasure(inputs.tiers, inputs.hedge_patterns)
         self.yields = measure_yields(curated.stats)
+        self.surface = Counter[tuple[str, str, str]]()
+        """Kept prompts that code changed, by `wrapper` or `noise`, its name, and intent."""
         self._pairs: dict[str, PairSample] = {}
         self._inputs = inputs
 
     def add_kept(self, record: Record) -> None:
         """Count a kept scenario with its selected draft."""
         s = record.scenario
-        text = user_text(s.messages)
+        text = user_text(s.messages, s.base_prompt)
         mode = record.expectation.mode
         prompt = CorpusPrompt(s.scenario_id, s.set_id, s.goal_id, s.source, s.intent, mode, text)
         self.after.add_kept(record)
-        self.sample.add(prompt)
+        wrapper, noise = s.find_attribute(WRAPPER), s.find_attribute(NOISE)
+        if wrapper is None:
+            # A wrapped copy would count the words of its prompt again.
+            self.sample.add(prompt)
+        for kind, name in (("wrapper", wrapper), ("noise", noise)):
+            if name is not None:
+                self.surface[kind, name, s.intent] += 1
         self.hedging.add(record)
 
     def add_pairs(self, view: str, rows: Sequence[ArrowRow], records: Sequence[Record]) -> None:

@@ -227,7 +227,10 @@ class AnswerChecker:
             return None
         context = answer.context
         text = JudgedText(
-            context.scenario.messages, response, context.expectation, context.scenario.harm
+            context.scenario.readable_messages,
+            response,
+            context.expectation,
+            context.scenario.harm,
         )
         return await self._panel.judge(text, item=answer.id)
 

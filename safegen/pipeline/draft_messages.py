@@ -7,10 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 
 from safegen.core.templates import PromptTemplate
-from safegen.core.types import Expectation, Message, Scenario, Tier
+from safegen.core.types import WRAPPER, Expectation, Message, Scenario, Tier
 from safegen.policy.compile import render_instructions
 from safegen.policy.decide import is_drafted_without_spec
 from safegen.policy.spec import Policy
+from safegen.scenarios.wrapper import Wrapper
 
 SystemRenderer = Callable[[Expectation, str, str, str], str]
 """A function from expectation, harm, operator turn and style to the drafter's system turn."""
@@ -57,6 +58,16 @@ def make_system_renderer(
     return render
 
 
+def make_note(scenario: Scenario, wrappers: Mapping[str, Wrapper]) -> str:
+    """Return what the drafter must know about the wrapper of a prompt; empty without one."""
+    wrapper = wrappers.get(scenario.find_attribute(WRAPPER) or "")
+    if wrapper is None:
+        return ""
+    if not scenario.has_hidden_words:
+        return wrapper.note
+    return f"{wrapper.note} In plain words the request is:\n\n{scenario.plain_request}"
+
+
 def build_draft_messages(
     scenario: Scenario,
     expectation: Expectation,
@@ -64,6 +75,7 @@ def build_draft_messages(
     render: SystemRenderer,
     tiers: Mapping[str, Tier],
     style: str = "",
+    note: str = "",
 ) -> tuple[Message, ...]:
     """Build the drafter's conversation, with the spec's instructions in place of system turns.
 
@@ -73,13 +85,16 @@ def build_draft_messages(
         render: renders a system turn; from `make_system_renderer`.
         tiers: the tier of each leaf.
         style: a style of `plan.styles`.
+        note: sentences about a wrapper of the prompt; from `make_note`.
     """
     if is_drafted_without_spec(expectation, tiers[scenario.harm]):
-        style_turn = (Message(role="system", content=f"Write it {style}."),) if style else ()
+        extra = " ".join(filter(None, (f"Write it {style}." if style else "", note)))
+        extra_turn = (Message(role="system", content=extra),) if extra else ()
         # With the operator's own turn, which the spec's instructions would replace.
-        return (*style_turn, *scenario.messages)
+        return (*extra_turn, *scenario.messages)
     operator = [m["content"] for m in scenario.messages if m["role"] == "system"]
     system = render(expectation, scenario.harm, "\n".join(operator), style)
+    system = f"{system}\n\n{note}" if note else system
     # The instructions quote the operator's turn, and many endpoints accept one system turn.
     turns = [m for m in scenario.messages if m["role"] != "system"]
     return (Message(role="system", content=system), *turns)

@@ -60,6 +60,7 @@ from safegen.pipeline.draft_messages import (
     SystemRenderer,
     build_draft_messages,
     choose_style,
+    make_note,
     make_system_renderer,
 )
 from safegen.pipeline.policy_effect import (
@@ -76,6 +77,7 @@ from safegen.scenarios.authoring.expand import Writers, expand_set
 from safegen.scenarios.authoring.next_turn import NextTurn, write_next_turn
 from safegen.scenarios.context import make_draft_id
 from safegen.scenarios.dialogues import insert_answers, split_conversations
+from safegen.scenarios.wrapper import Wrapper
 from safegen.store.schema import SCORE_COLUMNS
 
 STOPS = (RunError, UserError, asyncio.CancelledError)
@@ -115,6 +117,8 @@ class Workers:
     revisions: int
     set_validators: Mapping[str, SetValidator] = field(default_factory=dict[str, SetValidator])
     """They judge the drafts of a set against each other when all of them have their verdicts."""
+    wrappers: Mapping[str, Wrapper] = field(default_factory=dict[str, Wrapper])
+    """Wrappers of the plan by name; the drafter reads their notes."""
     styles: tuple[str, ...] = ()
     """Styles of the candidates, see `choose_style`."""
     reasoning: bool = False
@@ -402,6 +406,7 @@ async def _draft_candidate(planned: PlannedScenario, candidate: int, workers: Wo
             render=workers.render_system,
             tiers=workers.tiers,
             style=style,
+            note=make_note(planned.scenario, workers.wrappers),
         )
     chain, item = DraftChain(), planned.scenario.scenario_id
     request = Request(messages, sample=candidate, context=context, item=item, on_key=chain.note_key)
@@ -848,7 +853,7 @@ def _find_text_to_judge(
     if find_hard_failure(verdicts, workers.rules) is not None:
         return None
     scenario = context.scenario
-    return JudgedText(scenario.messages, response, context.expectation, scenario.harm)
+    return JudgedText(scenario.readable_messages, response, context.expectation, scenario.harm)
 
 
 def _decide_severity(verdicts: Sequence[Verdict], judged: JudgedDraft | None) -> Severity | None:

@@ -49,7 +49,9 @@ from safegen.policy import loader, spec
 from safegen.policy.spec import Policy
 from safegen.scenarios.authoring.plan_sets import build_axes_model
 from safegen.scenarios.context import PlanningContext, choose_harms
+from safegen.scenarios.surface import Surface
 from safegen.scenarios.user_prompts.reader import UserPrompts
+from safegen.scenarios.wrapper import Wrapper, make_wrapper
 from safegen.teachers import split_unset_variables
 
 ROLE_KEYS = {
@@ -129,6 +131,30 @@ class RunContext:
         """
         return PlanningContext.create(self.recipe.plan, self.tree, self.policies, self.locale)
 
+    def make_wrappers(self) -> dict[str, Wrapper]:
+        """Build the wrappers of the plan, by name.
+
+        Raises:
+            UserError: a wrapper is unknown, or cannot be built.
+        """
+        settings = self.recipe.plan.wrappers
+        names = () if settings is None else settings.names
+        return {name: make_wrapper(name, trusted=self.trusted) for name in names}
+
+    def make_surface(self) -> Surface:
+        """Collect the noise and the wrappers of the plan.
+
+        Raises:
+            ConfigError: one of them does not exist in the recipe's language.
+        """
+        return Surface.create(
+            self.recipe.plan,
+            words=self.locale.noise,
+            wrappers=self.make_wrappers(),
+            language=self.locale.locale,
+            seed=self.recipe.seed,
+        )
+
     def make_full_planning_context(self) -> PlanningContext:
         """Collect what the planners read, with all written sets unless `sets_per_harm` is 0.
 
@@ -187,6 +213,8 @@ class ResolvedRecipe(RunContext):
         # Views are left out: every build runs them, so an edited view needs no new plan.
         refs = [("teachers", ref) for _, ref in list_roles(self.recipe)]
         refs += [("validators", ref) for ref in self.recipe.validators]
+        if (wrappers := self.recipe.plan.wrappers) is not None:
+            refs += [("wrappers", PluginRef(use=name)) for name in wrappers.names]
         files: dict[str, Path] = {}
         for kind, ref in refs:
             # A caller's own teacher can replace one of the recipe that is not trusted.
@@ -248,6 +276,9 @@ def resolve_recipe(recipe: Recipe | str, *, trusted: Sequence[str] = ()) -> Reso
             code = BitCode(build_axes_model(loaded.plan, axes_file.load_axes()))
         with locator.prefix_errors("plan", "rows"):
             required_rows(code)
+    for key in ("noise", "wrappers"):
+        with locator.prefix_errors("plan", key):
+            inputs.make_surface()
     with locator.prefix_errors("policies"):
         for harm in chosen.values():
             spec.policy_for(policies, harm)

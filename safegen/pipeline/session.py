@@ -210,11 +210,13 @@ def plan_first_round(
     recipe = inputs.recipe
     context = context or inputs.make_planning_context()
     counts = dict.fromkeys(context.harms, recipe.plan.authored)
-    return chain(
-        plan_sets(context),
-        plan_authored_sets(context, start={}, counts=counts, seed=recipe.seed),
-        plan_authored_probes(context, count=recipe.plan.authored_probes),
-        plan_authored_dialogues(context, count=recipe.plan.authored_dialogues),
+    return inputs.make_surface().apply(
+        chain(
+            plan_sets(context),
+            plan_authored_sets(context, start={}, counts=counts, seed=recipe.seed),
+            plan_authored_probes(context, count=recipe.plan.authored_probes),
+            plan_authored_dialogues(context, count=recipe.plan.authored_dialogues),
+        )
     )
 
 

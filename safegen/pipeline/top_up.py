@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import groupby
+from itertools import chain, groupby
 from math import ceil
 from typing import Literal
 
@@ -240,9 +240,8 @@ class _RoundPlanner:
         # The cheapest first: known prompts, then written goals, then sets for the author.
         for set_ in self._iter_retries():
             yield [_with_round(p, number) for p in set_]
-        for set_ in self._iter_unused_goals():
-            yield [_with_round(p, number) for p in set_]
-        for set_ in self._iter_authored_sets():
+        new = chain(self._iter_unused_goals(), self._iter_authored_sets())
+        for set_ in self.inputs.make_surface().apply(new):
             yield [_with_round(p, number) for p in set_]
 
     def _iter_retries(self) -> Iterator[list[PlannedScenario]]:

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
@@ -222,8 +222,10 @@ def _write_plan(folder: RunFolder, prompts: PromptImport) -> None:
     """
     first, candidates = folder.plan(0), prompts.inputs.recipe.plan.candidates
 
+    transform = _make_transform(prompts)
+
     def write(sets: Iterator[list[PlannedScenario]]) -> None:
-        plan.write_plan(first, group_shards(sets, candidates=candidates))
+        plan.write_plan(first, group_shards(transform(sets), candidates=candidates))
 
     # Before the plan is complete: a plan makes the run resume, and then no report would be written.
     on_report = partial(write_import_report, folder, prompts)
@@ -242,6 +244,18 @@ def _write_plan(folder: RunFolder, prompts: PromptImport) -> None:
     if report.failed_texts:
         raise RunError(f"{message}; {make_retry_hint(folder)}")
     raise UserError(message)
+
+
+Transform = Callable[[Iterator[list[PlannedScenario]]], Iterator[list[PlannedScenario]]]
+"""A function that changes planned sets."""
+
+
+def _make_transform(prompts: PromptImport) -> Transform:
+    """Make the function that adds the plan's noise and wrappers to the rows of a file."""
+    surface = prompts.inputs.make_surface()
+    # Most rows are sets of their own, so both sides of a wrapper are balanced over the file.
+    lone = import_sets(prompts, surface.count_lone).result if surface.wrappers else None
+    return lambda sets: surface.apply(sets, lone=lone)
 
 
 def _explain_empty(report: ImportReport, prompts: PromptImport, *places: str) -> str:
@@ -427,7 +441,8 @@ def _count_questions(prompts: PromptImport) -> int:
 
 def _estimate_rows(prompts: PromptImport) -> ImportEstimate:
     judges = len(prompts.inputs.recipe.judges.labellers)
-    report, counts = import_sets(prompts, _count_sets)
+    transform = _make_transform(prompts)
+    report, counts = import_sets(prompts, lambda sets: _count_sets(transform(sets)))
     to_read = {
         row.number for row in prompts.iter_rows() if judges and row.text_key in prompts.open_rows
     }

@@ -188,6 +188,7 @@ class WorkerFactory:
             revise_prompt=inputs.revise_prompt,
             candidates=recipe.plan.candidates,
             revisions=recipe.revise,
+            wrappers=inputs.make_wrappers(),
             styles=recipe.plan.styles,
             reasoning=recipe.plan.reasoning,
             with_spec=not inputs.without_spec,
@@ -270,6 +271,7 @@ class WorkerFactory:
             files=load_templates(axes=list_axis_values(axes.load_axes(), names)),
             expect=expect,
             locale=self.inputs.locale,
+            surface=self.inputs.make_surface(),
         )
 
     async def scrub(

@@ -30,6 +30,8 @@ SCENARIO_STRINGS = (
 ).split()
 SCENARIO_INTEGERS = ["round", "requested_detail", "paraphrase", "turn"]
 SCENARIO_NULLABLE = ["jurisdiction", "contrast"]
+SCENARIO_LATER = ["base_prompt"]
+"""Nullable columns of a scenario after its messages."""
 VERDICT_STRINGS = ["validator", "version", "code", "reason", "evidence"]
 VERDICT_FLAGS = ["passed", "teachable"]
 VERDICT_NULLABLE = ["severity", "delivered", "judge", "prompt_digest"]
@@ -40,8 +42,8 @@ EFFECT_LEVELS = ["delivered", "delivered_without"]
 EFFECT_SCORES = ["safety", "safety_without"]
 EFFECT_CHANGES = ["level_change", "safety_change", "size"]
 EFFECT_STRINGS = ["teacher", "model", "outcome"]
-LATER_COLUMNS = ("disagreement", "findings", "policy_effect")
-"""Nullable columns that records of earlier versions lack; they are read as null."""
+LATER_COLUMNS = ("disagreement", "findings", "policy_effect", "base_prompt")
+"""Nullable columns that plans and records of earlier versions lack; they are read as null."""
 
 
 def scenario_fields() -> list[pa.Field[pa.DataType]]:
@@ -57,6 +59,7 @@ def scenario_fields() -> list[pa.Field[pa.DataType]]:
     attribute = pa.struct([("axis", text), ("value", text), ("source", text)])
     fields.append(pa.field("attributes", pa.list_(attribute), nullable=False))
     fields.append(pa.field("messages", pa.list_(message_type()), nullable=False))
+    fields += [pa.field(name, text) for name in SCENARIO_LATER]
     return fields
 
 
@@ -165,7 +168,7 @@ _make_verdict = lru_cache(maxsize=1_000)(Verdict)
 
 def scenario_row(scenario: Scenario) -> ArrowRow:
     """Convert a scenario to columns."""
-    names = [*SCENARIO_STRINGS, *SCENARIO_INTEGERS, *SCENARIO_NULLABLE]
+    names = [*SCENARIO_STRINGS, *SCENARIO_INTEGERS, *SCENARIO_NULLABLE, *SCENARIO_LATER]
     row: ArrowRow = {name: getattr(scenario, name) for name in names}
     row["attributes"] = [{"axis": a, "value": v, "source": s} for a, v, s in scenario.attributes]
     row["messages"] = list(scenario.messages)

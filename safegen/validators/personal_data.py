@@ -117,7 +117,8 @@ def personal_data() -> DraftValidator:
         if draft.response is None:
             return _text.make_no_response_verdict(NAME)
         text = draft.response[:MAX_READ_CHARS]
-        known = "\n".join(m["content"] for m in context.scenario.messages)
+        scenario = context.scenario
+        known = "\n".join([*(m["content"] for m in scenario.messages), scenario.plain_request])
         datum = next((d for d in _list_data(text) if text[d.start : d.end] not in known), None)
         if datum is None:
             return _text.make_verdict(

@@ -100,7 +100,12 @@ def _iter_leaks(
     response: str, context: DraftContext, locale: Locale | None, known: _SecretPatterns | None
 ) -> Iterator[tuple[Code, str, str]]:
     text = _text.plain_text(response)
-    user_words = " ".join(m["content"] for m in context.scenario.messages if m["role"] == "user")
+    user_words = " ".join(
+        [
+            *(m["content"] for m in context.scenario.messages if m["role"] == "user"),
+            context.scenario.plain_request,
+        ]
+    )
     if known and (match := known.ids.search(text)):
         yield "names_rule", "names a rule", match.group()
     policy_words = _text.find_pattern(locale, "policy_talk", text)
@@ -164,6 +169,7 @@ def _allowed_runs(context: DraftContext) -> frozenset[WordRun]:
     knowledge = context.knowledge
     texts = [
         *(m["content"] for m in context.scenario.messages if m["role"] != "assistant"),
+        context.scenario.plain_request,
         *knowledge.answer,
         *knowledge.concepts,
         *knowledge.redirections,

@@ -111,9 +111,7 @@ async def read_form_elements(
     names = [name for name in FORM_ELEMENTS if name in required]
     if not names:
         return {}
-    messages = context.scenario.messages
-    prompt = messages[-1]["content"] if messages else ""
-    reading = await find_reader(model).read(prompt, response)
+    reading = await find_reader(model).read(context.scenario.plain_request, response)
     presences: dict[str, Presence] = {}
     for name in names:
         low, high = model.metadata["elements"][name]

@@ -154,9 +154,8 @@ def response_form(
         model = load_form_model(language) if is_read else None
         if model is None:
             return _judge_by_patterns(draft.response, context, locales or {})
-        prompt = context.scenario.messages[-1]["content"] if context.scenario.messages else ""
         policy = (policies or {}).get(context.expectation.policy_id)
-        reading = await find_reader(model).read(prompt, draft.response)
+        reading = await find_reader(model).read(context.scenario.plain_request, draft.response)
         return _judge(model, reading, context, may_ask=_may_ask(policy))
 
     return check

@@ -75,12 +75,11 @@ def style(
         policy = (policies or {}).get(context.expectation.policy_id)
         # A spec that lets the model ask about intent must not punish the question.
         applying = policy.style if policy else DEFAULT_STYLE
-        messages = context.scenario.messages
         failed = find_failed_propositions(
             response,
             locale,
             applying=applying,
-            prompt=messages[-1]["content"] if messages else "",
+            prompt=context.scenario.plain_request,
             max_apologies=max_apologies,
         )
         if not failed:

@@ -57,9 +57,10 @@ PromptReader = Callable[[], Iterable[CorpusPrompt]]
 """Reads all prompts of the corpus in canonical order, as often as it is called."""
 
 
-def user_text(messages: Sequence[Message]) -> str:
-    """Join the user turns."""
-    return "\n".join(m["content"] for m in messages if m["role"] == "user")
+def user_text(messages: Sequence[Message], base_prompt: str | None = None) -> str:
+    """Join the user turns; the last one without the noise or the wrapper that code added."""
+    turns = [m["content"] for m in messages if m["role"] == "user"]
+    return "\n".join(turns if base_prompt is None else [*turns[:-1], base_prompt])
 
 
 @dataclass(frozen=True, slots=True)

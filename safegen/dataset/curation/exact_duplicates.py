@@ -41,22 +41,36 @@ class DuplicateKey(NamedTuple):
     prompt: int
     """All messages."""
     question: int
-    """The messages without system turns."""
+    """The messages without system turns, and without the noise and the wrapper that code added."""
     answer: int
 
     @classmethod
-    def of(cls, messages: Sequence[Message], response: str) -> DuplicateKey:
-        """Digest a prompt and a response."""
+    def of(
+        cls, messages: Sequence[Message], response: str, *, plain: Sequence[Message] | None = None
+    ) -> DuplicateKey:
+        """Digest a prompt and a response; `plain` are the messages before code changed them."""
         turns = [[m["role"], normalise(m["content"])] for m in messages]
-        question = [turn for turn in turns if turn[0] != "system"]
+        asked = turns if plain is None else [[m["role"], normalise(m["content"])] for m in plain]
+        question = [turn for turn in asked if turn[0] != "system"]
         return cls(digest_64(turns), digest_64(question), digest_64(normalise(response)))
+
+
+def plain_messages(
+    messages: Sequence[Message], base_prompt: str | None, *, is_wrapped: bool
+) -> Sequence[Message] | None:
+    """Return the messages before code changed the last user turn; None if it did not."""
+    if base_prompt is None:
+        return None
+    # A wrapper may replace one turn by several; the prompt before it is a single one.
+    earlier = () if is_wrapped else tuple(messages[:-1])
+    return [*earlier, Message(role="user", content=base_prompt)]
 
 
 class DuplicateFilter:
     """Filter for repeated prompts and responses; the first in canonical order is kept.
 
-    A prompt may have one answer under several deployment profiles. Any other repeated answer is a
-    duplicate.
+    A prompt may have one answer under several deployment profiles and in several wrappers. Any other
+    repeated answer is a duplicate.
     """
 
     def __init__(self) -> None:

@@ -18,7 +18,12 @@ from safegen.dataset.coverage_report import AxisShapes, build_coverage_model
 from safegen.dataset.curate import curate
 from safegen.dataset.curation.split import SplitName, describe_empty_splits, split_of
 from safegen.judges.juror import load_judge_prompt, make_rubric_renderer
-from safegen.pipeline.draft_messages import build_draft_messages, choose_style, make_system_renderer
+from safegen.pipeline.draft_messages import (
+    build_draft_messages,
+    choose_style,
+    make_note,
+    make_system_renderer,
+)
 from safegen.pipeline.judge_check import count_trap_calls, count_trap_chars
 from safegen.pipeline.policy_update import is_policy_only
 from safegen.pipeline.preflight.teacher_facts import TeacherFacts, list_teacher_facts
@@ -35,6 +40,7 @@ from safegen.pipeline.top_up import is_round_due
 from safegen.scenarios.authoring.author import MAX_REPAIRS
 from safegen.scenarios.context import ChangedEvidence, choose_harms
 from safegen.scenarios.dialogues import is_dialogue_turn
+from safegen.scenarios.surface import is_wrapped
 from safegen.scenarios.written import (
     count_excluded,
     explain_empty,
@@ -253,7 +259,7 @@ def _measure_plan(inputs: ResolvedRecipe) -> PlanSize:
     for set_ in plan_first_round(inputs, context):
         sets += 1
         reach.add(set_)
-        written = [planned for planned in set_ if planned.brief is not None]
+        written = [p for p in set_ if p.brief is not None and not is_wrapped(p.scenario)]
         texts += len(written)
         turns = sum(is_dialogue_turn(planned.scenario) for planned in written)
         authored += turns or bool(written)
@@ -340,6 +346,7 @@ class _CharCounter:
             choose_style(plan_.styles, i, drafters=drafters) for i in range(plan_.candidates)
         )
         self._seen: dict[object, int] = {}
+        self._wrappers = inputs.make_wrappers()
         judge_prompt = load_judge_prompt() if inputs.recipe.judges.panel else None
         self._render_rubric = judge_prompt and make_rubric_renderer(judge_prompt, policies)
 
@@ -363,7 +370,8 @@ class _CharCounter:
                 for style, count in self._styles.items()
             )
         turns = sum(len(m["content"]) for m in messages if m["role"] != "system")
-        return self._seen[key] + turns * self._styles.total()
+        note = make_note(planned.scenario, self._wrappers)
+        return self._seen[key] + (turns + len(note)) * self._styles.total()
 
     def _count_system_chars(self, scenario: Scenario, expectation: Expectation, style: str) -> int:
         messages = build_draft_messages(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple, Protocol, cast
 
 from safegen.config.language_pack import Locale
@@ -16,6 +16,7 @@ from safegen.core.types import (
     Gate,
     PlannedScenario,
     Profile,
+    Scenario,
     Teacher,
 )
 from safegen.policy.decide import shows_danger
@@ -23,6 +24,7 @@ from safegen.scenarios.authoring.author import AuthoredPrompt, AuthorTemplates, 
 from safegen.scenarios.authoring.plan_sets import read_brief
 from safegen.scenarios.authoring.rule_checks import Fault
 from safegen.scenarios.dialogues import is_dialogue_turn
+from safegen.scenarios.surface import Surface, is_wrapped, wrapper_marks
 from safegen.scenarios.system_turns import build_messages, choose_system_turn
 
 
@@ -52,6 +54,8 @@ class Writers:
     files: AuthorTemplates
     expect: Expect
     locale: Locale
+    surface: Surface = field(default_factory=Surface)
+    """Noise and wrappers for the prompts when they are written."""
 
 
 class ExpandedSet(NamedTuple):
@@ -96,13 +100,23 @@ async def expand_set(planned: Sequence[PlannedScenario], writers: Writers | None
     failures: list[Failure] = []
     for item in planned:
         name = f"{item.scenario.intent}_{item.scenario.paraphrase}"
-        if name in by_slot:
-            done.append(_fill_scenario(item, by_slot[name], rationales, writers))
+        if (prompt := _find_prompt(item.scenario, by_slot)) is not None:
+            done.append(_fill_scenario(item, prompt, rationales, writers))
         else:
             # A dropped paraphrase has faults of its own; a dropped set all of them.
             own = [f for f in result.faults if f.slot == name or not by_slot]
             failures.append(make_drop_failure(item, own, text=result.texts.get(name)))
-    return ExpandedSet(tuple(done), tuple(failures), result.unsafe_keys)
+    return ExpandedSet(tuple(writers.surface.finish(done)), tuple(failures), result.unsafe_keys)
+
+
+def _find_prompt(
+    scenario: Scenario, by_slot: Mapping[str, AuthoredPrompt]
+) -> AuthoredPrompt | None:
+    own = by_slot.get(f"{scenario.intent}_{scenario.paraphrase}")
+    if own is not None or not is_wrapped(scenario):
+        return own
+    # A wrapped copy takes another prompt of its intent, so that its twin keeps a counterpart.
+    return next((p for p in by_slot.values() if p.slot.intent == scenario.intent), None)
 
 
 def _fill_scenario(
@@ -114,10 +128,11 @@ def _fill_scenario(
     benign_use, misuse_risk = rationales
     scenario = replace(
         scenario,
+        paraphrase=slot.paraphrase,
         evidence=slot.evidence,
         requested_detail=slot.detail,
         messages=build_messages(prompt.text, system),
-        attributes=tuple(sorted(prompt.confirmed)),
+        attributes=(*sorted(prompt.confirmed), *wrapper_marks(scenario)),
         benign_use=benign_use,
         misuse_risk=misuse_risk,
     )

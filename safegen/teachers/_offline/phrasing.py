@@ -117,7 +117,7 @@ class Phrasing:
         scenario = self.context.scenario
         purpose = self.know.purpose[:1].lower() + self.know.purpose[1:].rstrip(".")
         question = question_clause(
-            scenario.messages[-1]["content"],
+            scenario.plain_request,
             language=scenario.language,
             quoting=self.pick(self.phrases.quotings),
             requesting=self.pick(self.phrases.requestings),
