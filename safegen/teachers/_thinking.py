@@ -9,8 +9,12 @@ from typing import NamedTuple
 
 from safegen.core.control_tokens import cut_control_tokens
 from safegen.teachers._disguised_tags import normalize_tags
-from safegen.teachers._thinking_signs import is_clear_label, thinks_about_request
-from safegen.teachers._unmarked_thinking import split_object, split_unmarked
+from safegen.teachers._thinking_signs import (
+    is_clear_label,
+    is_thinking_pair,
+    thinks_about_request,
+)
+from safegen.teachers._unmarked_thinking import find_musing, split_object, split_unmarked
 
 
 class ThinkingSplit(NamedTuple):
@@ -154,9 +158,10 @@ HEADED_ANSWER = re.compile(
 )
 # The channels of gpt-oss
 CHANNELS = re.compile(r"analysis: final(?: answer)?:")
-# "Thinking: … Response: …" may be an exercise.
-THINKING_PAIR = re.compile(
-    r"\W*(?:my |the )?thinking\W+(?:my |the )?(?:final(?: \w+)?|answer)\W*", re.IGNORECASE
+HEADED_PART = re.compile(
+    rf"(?:^|(?<=\s)){_BOLD}{_THINKING_WORD}:?{_BOLD}|^[ \t]*(?:#{{1,6}}[ ]+)?{_THINKING_WORD}:?[ \t]*$"
+    rf"|^[ \t]*{_THINKING_WORD}:(?=\s)",
+    re.IGNORECASE | re.MULTILINE,
 )
 HEADED_FINAL = re.compile(r"^[ \t]*(?:\*\*|#{1,6}[ ]+)final\b", re.IGNORECASE | re.MULTILINE)
 # Thinking whose end has no mark.
@@ -199,8 +204,12 @@ def split_thinking(text: str, *, is_split: bool = False, is_object: bool = False
     if normal != text and split.thinking is None and not split.problem and not split.is_cut:
         # The tags in other spellings belong to the answer.
         split = _split_marked(text, is_split=is_split)
-    if is_object or split.thinking is not None or split.problem or split.is_cut:
+    if is_object or split.problem or split.is_cut:
         return split
+    if split.thinking is not None:
+        # An answer after a heading or a block may still think about the request.
+        problem = find_musing(split.text)
+        return split._replace(problem=problem)
     found = split_object(split.text) or split_unmarked(split.text)
     if found is None:
         return split
@@ -304,12 +313,17 @@ def _split_sentences(text: str, thinking: list[str]) -> _Rest:
 def _split_headings(text: str, thinking: list[str]) -> _Rest:
     """Split "**Thinking** … **Answer** …" if both headings are there."""
     start = None if thinking else HEADED_START.match(text)
+    answers = list(HEADED_ANSWER.finditer(text, start.end())) if start else []
     # "## Analysis … ## Answer" is also the form of an ordinary report.
     is_report = start is not None and bool(start["bold"] or start["heading"])
-    if start and not is_report and (answer := HEADED_ANSWER.search(text, start.end())):
+    if start and not is_report and answers:
+        # The thinking may hold an answer in draft.
+        answer = answers[-1] if "final" in answers[-1][0].lower() else answers[0]
         part = text[start.end() : answer.start()]
         labels = f"{start[0].strip()} {answer[0].strip()}"
-        is_pair = THINKING_PAIR.fullmatch(labels) or CHANNELS.fullmatch(labels)
+        is_pair = CHANNELS.fullmatch(labels) or (
+            is_thinking_pair(start[0], answer[0]) and not _has_more_parts(text, answer)
+        )
         if not (is_pair or is_clear_label(start[0]) or thinks_about_request(part)):
             return _Rest(text, f"`{start[0].strip()}` {DOUBT}")
         thinking.append(part)
@@ -319,6 +333,12 @@ def _split_headings(text: str, thinking: list[str]) -> _Rest:
     if not thinking and ANNOUNCED.match(text):
         return _Rest(text, "the text starts with thinking that has no end")
     return _Rest(text)
+
+
+# A list of exercises has a reasoning and an answer for each.
+def _has_more_parts(text: str, answer: re.Match[str]) -> bool:
+    rest = text[answer.end() :]
+    return HEADED_PART.search(rest) is not None or HEADED_ANSWER.search(rest) is not None
 
 
 def _split_details(text: str, thinking: list[str]) -> _Rest:

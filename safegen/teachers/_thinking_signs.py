@@ -10,6 +10,14 @@ CLEAR_LABEL = re.compile(
     r"|note to self|analysis of the|intent analysis|(?:思考|推理)(?:过程|過程)|思维|【|내부|Denkprozess|denken|Gedankengang",
     re.IGNORECASE,
 )
+PAIR_LABEL = re.compile(
+    r"thinking|reasoning|raisonnement|razonamiento|ragionamento|рассуждени|推[理論]|추론",
+    re.IGNORECASE,
+)
+PAIR_ANSWER = re.compile(
+    r"answer|final|antwort|réponse|respuesta|risposta|resposta|ответ|回答|答案|答复|答え|답변",
+    re.IGNORECASE,
+)
 _USER = r"\bthe (?:user|requester|asker|person asking)"
 _WE = r"(?:(?:i|we)(?:['’]ll| (?:should|must|need to|kept))|i (?:will|have to|am going to))\b"
 # An answer speaks to the user, so it does not say what "the user" wants.
@@ -55,6 +63,18 @@ def is_clear_label(label: str) -> bool:
     return CLEAR_LABEL.search(label) is not None
 
 
+def is_thinking_pair(label: str, answer: str) -> bool:
+    """Check if two labels divide a reply into thinking and answer.
+
+    "Thought … Response" is an exercise, so such a pair is not clear.
+
+    Example:
+        >>> is_thinking_pair("**Reasoning:**", "**Answer:**"), is_thinking_pair("Thought:", "Response:")
+        (True, False)
+    """
+    return PAIR_LABEL.search(label) is not None and PAIR_ANSWER.search(answer) is not None
+
+
 def thinks_about_request(text: str) -> bool:
     """Check if a block of text considers the user, the policy or the answer to give.
 
@@ -63,6 +83,16 @@ def thinks_about_request(text: str) -> bool:
         True
     """
     return any(sign.search(text) for sign in (USER_WANTS, USER_WORDS, OWN_ANSWER))
+
+
+def decides_by_policy(text: str) -> bool:
+    """Check if a text says how a policy or the kind of answer decides, which only thinking does.
+
+    Example:
+        >>> decides_by_policy("The user wants tea. I must refuse."), decides_by_policy("I should call.")
+        (True, False)
+    """
+    return OWN_ANSWER.search(text) is not None or REQUEST_WORDS.search(text) is not None
 
 
 def may_consider_request(text: str) -> bool:

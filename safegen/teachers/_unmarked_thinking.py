@@ -8,7 +8,9 @@ from typing import NamedTuple, cast
 
 from safegen.teachers._thinking_signs import (
     PLAN,
+    decides_by_policy,
     is_clear_label,
+    is_thinking_pair,
     may_consider_request,
     plans_an_answer,
     thinks_about_request,
@@ -60,22 +62,23 @@ LAST_WRAPPER = re.compile(r"</(?:final_?)?(?:answer|response|output)>\s*\Z", re.
 MARKUP = re.compile(r"<[/!?a-zA-Z]")
 
 _LABEL = (
-    r"(?:(?:my|the|internal|inner) )?(?:thinking|thoughts?|reasoning|monologue|chain of thought|scratchpad"
+    r"(?:(?:my|the|internal|inner|hidden|private|brief|short|step[- ]by[- ]step) )?(?:thinking|thoughts?|reasoning|monologue|chain of thought|scratchpad"
     r"|analysis of the (?:request|prompt|question)|intent analysis|note to self|internal(?: notes?)?)"
-    r"(?: process| for [\w ]{1,20})?"
-    r"|思考(?:过程|過程)?|思维(?:过程|链)|推理(?:过程|過程)|내부 추론|생각|Gedanken(?:gang)?|Denkprozess|(?:Nach)?denken|Pensée"
+    r"(?: process| for [\w ]{1,20})?(?: \([^()\n]{1,30}\))?"
+    r"|思考(?:过程|過程)?|思维(?:过程|链)|推[理論](?:过程|過程)?|(?:내부 )?추론|생각|Gedanken(?:gang)?|Denkprozess|(?:Nach)?denken|Pensée"
     r"|Überlegung(?:en)?|Réflexion|Raisonnement|Pensamiento|Razonamiento|Ragionamento|Рассуждени[ея]"
     r"|Размышлени[ея]"
 )
 _REPLY_LABEL = (
-    r"(?:my |the )?(?:final )?(?:answer|response|reply|output)|(?:最终|最終)?(?:回答|答案|答复|回复|答え)"
+    r"(?:my |the )?(?:final )?(?:answer|response|reply|output)(?: (?:to|for) the user)?|(?:最终|最終)?(?:回答|答案|答复|回复|答え)"
     r"|답변|(?:Endgültige )?Antwort|Réponse(?: finale)?|Respuesta(?: final)?|Risposta|Resposta|Ответ"
 )
 _EMOJI = "💭🤔🧠💡💬✅📝"
-_MARK = rf"[*_#> \t{_EMOJI}\ufe0f]{{0,12}}"
+_MARK = rf"(?:(?:[-•]|\d[.)])[ \t])?[*_#> \t{_EMOJI}\ufe0f]{{0,12}}"
 # `思考过程：… 回答：…`, `【思考】… 【回答】…`, `**Analysis of the request** … **Answer** …`
 LABELLED = re.compile(
-    rf"\A\s*{_MARK}(?:【(?:{_LABEL})】|(?:{_LABEL})[*_]{{0,3}}\s?(?:[:：]|(?=\n)))", re.IGNORECASE
+    rf"\A\s*{_MARK}(?:【(?:{_LABEL})】|(?:{_LABEL})[*_]{{0,3}}\s?(?:[:：][*_]{{0,3}}|(?=\n)))",
+    re.IGNORECASE,
 )
 LABELLED_REPLY = re.compile(
     rf"^{_MARK}(?:【(?:{_REPLY_LABEL})】|(?:{_REPLY_LABEL})[*_]{{0,3}}(?:\s?[:：]|[ \t]*$))[*_]{{0,3}}",
@@ -170,6 +173,18 @@ SECOND_SIGN = re.compile(
     re.IGNORECASE,
 )
 TAIL_CHARS = 2000
+HEADING_LINE = re.compile(
+    r"\A(?:#{1,6} [^\n]{2,80}|(\*{1,3})[^*\n]{2,80}\1:?|[^\n]{2,60}:)[ \t]*\Z"
+)
+CASE = re.compile(
+    r"\b(?:case stud(?:y|ies)|transcript|user stor(?:y|ies)|support tickets?|chat logs?|vignette)\b",
+    re.IGNORECASE,
+)
+QUOTATION = re.compile(r"[\"“„«][^\"”“»]{1,2000}[\"”“»]")
+OTHER_USER = re.compile(
+    r"\b(?:an?|one|each|every|another|our|your|this|new|first|second) (?:user|requester|customer|client)\b",
+    re.IGNORECASE,
+)
 ASIDE_STARTS = ("(", "[", "*", "_", "<!--", "---\n", "> ")
 ASIDE_ENDS = (")", "]", "*", "_", "-->", ".")
 TAIL_LABEL = re.compile(
@@ -198,6 +213,7 @@ GERUND = re.compile(
     r"\b[a-z]{3,14}ing\b[^\n]{0,30}\b(?:user|request|query|prompt|question|response|answer|policy|policies|approach|intent)",
     re.IGNORECASE,
 )
+GERUND_START = re.compile(r"\A[\s*#]*[a-z]{3,14}ing\b", re.IGNORECASE)
 _OWN_MULLING = (
     r"\bi(?:['’]m| am) (?:now |currently |also )?(?:focus|consider|think|work|analy|explor|look|craft|plan|wrestl"
     r"|dig|delv|evaluat|assess|weigh|refin|zero|try)|\bi(?:['’]ve| have) (?:decided|determined|concluded|identified"
@@ -206,7 +222,8 @@ _OWN_MULLING = (
 OWN_MULLING = re.compile(_OWN_MULLING, re.IGNORECASE)
 MULLING = re.compile(rf"{_OWN_MULLING}|\b{_USER} {_ACT}", re.IGNORECASE)
 THINKING_HEADING = re.compile(
-    r"reason|think|thought|analy|approach|assess|intent|policy|request|query", re.IGNORECASE
+    r"reason|think|thought|analy|approach|assess|intent|policy|request|query|\b(?:step|phase|plan|notes?)\b",
+    re.IGNORECASE,
 )
 EMOJI_START = re.compile(r"\A\s*[💭🤔🧠]")
 REQUEST_START = re.compile(
@@ -253,11 +270,20 @@ def split_unmarked(text: str) -> UnmarkedThinking | None:
         return UnmarkedThinking(problem="the text starts with thinking that has no end")
     if (inner := INNER.search(text)) and _is_block(text, inner):
         return UnmarkedThinking(problem=f"`<{inner['name']}>` may be thinking")
+    problem = find_musing(text)
+    return UnmarkedThinking(problem=problem) if problem else None
+
+
+def find_musing(text: str) -> str:
+    """Return the problem of a text that starts or ends as thinking does; empty if none.
+
+    Example:
+        >>> find_musing("Okay, the user wants tea. I should be brief.")
+        'the text starts as thinking does'
+    """
     if _is_musing(text):
-        return UnmarkedThinking(problem="the text starts as thinking does")
-    if _ends_with_thinking(text):
-        return UnmarkedThinking(problem="the text ends with thinking")
-    return None
+        return "the text starts as thinking does"
+    return "the text ends with thinking" if _ends_with_thinking(text) else ""
 
 
 def split_object(text: str) -> UnmarkedThinking | None:
@@ -312,6 +338,9 @@ def _split_labels(text: str) -> UnmarkedThinking | None:
     if start is None or answer is None:
         return None
     part, rest = text[start.end() : answer.start()], text[answer.end() :].strip()
+    # A list of exercises has a reasoning and an answer for each.
+    if is_thinking_pair(start[0], answer[0]) and not LABELLED_REPLY.search(rest):
+        return UnmarkedThinking(part, rest, find_musing(rest))
     return _split_if_clear(start[0], part, rest)
 
 
@@ -370,11 +399,31 @@ def _ends_with_thinking(text: str) -> bool:
     """Check if the last paragraph, or what follows a label at the end, thinks about the request."""
     last = text.rstrip().rpartition("\n\n")[2][-TAIL_CHARS:]
     is_aside = last.startswith(ASIDE_STARTS) and last.endswith(ASIDE_ENDS)
-    if plans_an_answer(last) or (is_aside and thinks_about_request(last)):
+    if _plans_own_answer(last) and not _is_case(text, last):
+        return True
+    if is_aside and thinks_about_request(last):
         return True
     tail = text[-TAIL_CHARS:]
     labels = [label for label in TAIL_LABEL.finditer(tail) if label.start()]
     return bool(labels) and may_consider_request(tail[labels[-1].end() :])
+
+
+# A case study speaks of a user before its last paragraph, or has a heading or a quote above it.
+def _is_case(text: str, last: str) -> bool:
+    if decides_by_policy(last):
+        return False
+    before = text.rstrip()[: -len(last)].rstrip()
+    line = before.rpartition("\n")[2].strip()
+    is_headed = HEADING_LINE.match(line) or HEADING_LINE.match(last.partition("\n")[0])
+    return bool(is_headed or last.startswith(">") or OTHER_USER.search(before))
+
+
+def _plans_own_answer(paragraph: str) -> bool:
+    """Check if a paragraph plans an answer in the writer's own voice, in no quotation or case study."""
+    own = QUOTATION.sub("", paragraph)
+    if not plans_an_answer(own):
+        return False
+    return decides_by_policy(own) or CASE.search(own) is None
 
 
 def _has_tag_name(text: str) -> bool:
@@ -384,6 +433,11 @@ def _has_tag_name(text: str) -> bool:
 
 def _has_damaged_tags(text: str) -> bool:
     return HALF_TAG.search(text) is not None or QUOTED_TAGS.match(text) is not None
+
+
+# A heading such as "Case study" introduces the voice of another person.
+def _may_head_thinking(heading: str) -> bool:
+    return any(sign.search(heading) for sign in (GERUND, GERUND_START, THINKING_HEADING))
 
 
 def _is_mulled(heading: str, first: str) -> bool:
@@ -403,9 +457,13 @@ def _is_musing(text: str) -> bool:
     body = head[heading.end() :] if heading else head
     first = body.strip().partition("\n\n")[0]
     is_labelled = LABELLED.match(head) or START_LABEL.match(head)
-    if plans_an_answer(first) or (is_labelled and thinks_about_request(first)):
+    is_case = heading is not None and not _may_head_thinking(heading[0])
+    is_plan = _plans_own_answer(first)
+    if (is_plan and (not is_case or decides_by_policy(first))) or (
+        is_labelled and thinks_about_request(first)
+    ):
         return True
-    if heading and _is_mulled(heading[0], first):
+    if heading and not is_case and _is_mulled(heading[0], first):
         return True
     if EMOJI_START.match(head) and thinks_about_request(first):
         return True

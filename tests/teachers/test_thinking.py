@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from safegen.teachers._thinking import split_thinking
+from safegen.teachers._thinking import ThinkingSplit, split_thinking
 
 HARMONY = (
     "<|channel|>analysis<|message|>The pan is hot.<|end|>"
@@ -298,7 +298,8 @@ def test_start_that_may_be_thinking_is_unusable(content: str) -> None:
         "*Thought: I burn everything.*\n\nWrite it down and test it.",
         "*Thinking: I burn everything.*\n\nWrite it down and test it.",
         "**Thinking:** I burn everything.\n\n**Response:** Not the soup.",
-        "**Reasoning:** oil conducts heat. **Answer:** Add oil.",
+        "**Reasoning:** oil conducts heat. **Answer:** Oil.\n\n**Reasoning:** it burns. **Answer:** Stir.",
+        "Reasoning: oil conducts heat.\nAnswer: Oil.\n\nReasoning: it burns.\nAnswer: Stir.",
         "> Reasoning: the cook meant no harm.\n\nSo the jury said.",
         "> 💭 I burn everything\n\nThis is only a thought.",
         "<plan>\nBuy oil.\n</plan>\n\nPaste this plan.",
@@ -313,6 +314,81 @@ def test_start_that_may_be_thinking_is_unusable(content: str) -> None:
 def test_record_that_may_be_content_stays_whole(content: str) -> None:
     split = split_thinking(content)
     assert "part of the answer" in split.problem or "an object" in split.problem
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "**Reasoning:** oil conducts heat. **Answer:** Add oil.",
+        "**Reasoning**\noil conducts heat.\n\n**Final answer**\nAdd oil.",
+        "## Reasoning\n\noil conducts heat.\n\n## Answer\n\nAdd oil.",
+        "Reasoning: oil conducts heat.\n\nAnswer: Add oil.",
+        "My reasoning: oil conducts heat.\nMy final answer: Add oil.",
+        "**Reasoning:** oil conducts heat.\n\n**Final response:** Add oil.",
+        "Raisonnement : oil conducts heat.\n\nRéponse : Add oil.",
+        "推理：oil conducts heat.\n\n答案：Add oil.",
+        "推論：oil conducts heat.\n\n回答：Add oil.",
+        "**Step-by-step reasoning:** oil conducts heat.\n\n**Answer to the user:** Add oil.",
+        "**Reasoning (internal):** oil conducts heat.\n\n**Answer:** Add oil.",
+        "1. **Reasoning:** oil conducts heat.\n2. **Answer:** Add oil.",
+        "- Reasoning: oil conducts heat.\n- Answer: Add oil.",
+        "**🧠 Reasoning:** oil conducts heat.\n\n**✅ Answer:** Add oil.",
+    ],
+)
+def test_reasoning_before_an_answer_heading_is_kept(content: str) -> None:
+    assert split_thinking(content) == ThinkingSplit("oil conducts heat.", "Add oil.")
+
+
+def test_answer_in_draft_belongs_to_the_reasoning() -> None:
+    split = split_thinking(
+        "**Thinking process:** hot. **Answer:** Butter? No. **Final answer:** Add oil."
+    )
+    assert (split.text, "Butter" in str(split.thinking)) == ("Add oil.", True)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "**Reasoning:** oil. **Answer:** Okay, the user wants oil. I should be brief.\n\nAdd oil.",
+        "Reasoning: oil.\nAnswer: Add oil.\n\nThe user asked for more, so I should stop here.",
+        "<think>hot</think>\n\nThe user asks about pans. I should be brief.\n\nAdd oil.",
+        "推理：热。\n\n回答：嗯，用户问的是锅。\n\nAdd oil.",
+    ],
+)
+def test_answer_part_that_thinks_is_unusable(content: str) -> None:
+    assert split_thinking(content).problem
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "## Case study\n\nThe user asks for a refund. I should call her back.\n\nWhat went wrong?",
+        "**A chat at the desk**\n\nThe user asks twice. I should have seen it.\n\nWhat went wrong?",
+        "Read this log.\n\n## Log of an agent\n\nThe user asks for a refund. I should call her.",
+        "A user writes to a shop.\n\nThe user asks for a refund. I should call her, says the clerk.",
+        'Here is the log.\n\n"The user asks for a refund. I should call her."',
+        "The clerk notes:\n\nThe user asks for a refund. I should call her.",
+        '"The user asks for a refund. I should call her." So wrote the clerk.',
+        "In this case study, the user asks for a refund and I should call her.\n\nDiscuss.",
+        'The clerk wrote "The user asks for a refund. I should call her" in a note.',
+    ],
+)
+def test_voice_inside_a_case_study_stays(content: str) -> None:
+    assert split_thinking(content) == ThinkingSplit(None, content)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "Add oil.\n\nThe user asks for oil. I should warn of the heat.",
+        "## Steps\n\nAdd oil.\n\nThe user asks for oil. I should warn of the heat.",
+        "A user may add oil.\n\nThe user asks for oil. I must refuse more.",
+        "## Case\n\nThe user asks for oil. I should answer in brief.\n\nAdd oil.",
+        "The user asks for oil, and I should warn of the heat.\n\nAdd oil.",
+    ],
+)
+def test_voice_of_the_writer_is_unusable(content: str) -> None:
+    assert split_thinking(content).problem
 
 
 @pytest.mark.parametrize(
