@@ -358,7 +358,9 @@ class RateLimiter:
     # So many 429s break their rows only by the few requests that a rate limit lets through.
     def _are_most_limited(self) -> bool:
         limited = len(self._limited)
-        return limited >= STEP_ANSWERS and limited > MOSTLY_LIMITED * (limited + self._successes)
+        # Some endpoints limit at once and answer later, so those in flight count as answers.
+        most = MOSTLY_LIMITED * (limited + self._successes + self.active)
+        return limited >= STEP_ANSWERS and limited > most
 
     def _log_wait(self, until: float, now: float) -> None:
         # Requests in flight are limited one after the other, and each names a slightly later end.
