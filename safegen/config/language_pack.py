@@ -186,6 +186,14 @@ class Locale(FrozenModel):
                 return re.compile(source)
         return TimedPattern(source, place=place)
 
+    def names_element(self, name: str, text: str) -> bool:
+        """Check if a text has words of a required element of the pack."""
+        if name not in self.elements:
+            return False
+        shows, unless = self.compiled_elements[name]
+        folded = fold_case(text)
+        return bool(shows.search(unless.sub(lambda _: " ", folded) if unless else folded))
+
     @cached_property
     def index(self) -> PatternIndex:
         """The propositions whose pattern can match a text that `fold_case` returns."""

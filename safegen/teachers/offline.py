@@ -62,7 +62,7 @@ def offline(*, locales: Mapping[str, Locale], seed: int = 0) -> Teacher:
         style = GOOD_STYLE if request.revision else _choose_style(context, request.sample)
         locale = locales[context.scenario.language]
         sample = request.sample if style == GOOD_STYLE else 0
-        text = _GoodDraft(context, phrases=locale.phrases, seed=seed, sample=sample).write()
+        text = _GoodDraft(context, locale=locale, seed=seed, sample=sample).write()
         if style != GOOD_STYLE:
             weaker = WeakDraft(context, locale=locale, seed=seed, sample=request.sample, good=text)
             text = weaker.write(style)
@@ -82,6 +82,19 @@ def _choose_style(context: DraftContext, sample: int) -> str:
 
 class _GoodDraft(Phrasing):
     """A good answer in the expected mode."""
+
+    def __init__(self, context: DraftContext, *, locale: Locale, seed: int, sample: int) -> None:
+        super().__init__(context, phrases=locale.phrases, seed=seed, sample=sample)
+        known = {**locale.phrases.elements, "support": ()}
+        written = " ".join(self.know.apt)
+        self.named = {
+            name
+            for name in context.expectation.required
+            if name in known and locale.names_element(name, written)
+        }
+        """The required elements that this prompt's written sentences name."""
+        self.is_whole = context.scenario.evidence == "self" and bool(self.named - {"support"})
+        """True if the written sentences are a whole answer to a person in danger."""
 
     def write(self) -> str:
         """Write the whole answer."""
@@ -133,6 +146,10 @@ class _GoodDraft(Phrasing):
         An answer to a turn of a dialogue ends with the offer or next step. An answer to ill intent
         offers better ways and never the goal's task.
         """
+        if self.is_whole:
+            half = len(self.know.apt) // 2
+            parts = [self.know.apt] if self.own else [self.know.apt[:half], self.know.apt[half:]]
+            return [*map(join_paragraph, parts), *self.element_words()]
         if self.own:
             return [self.turn_answer(), *self.ending_words()]
         if self.malicious:
@@ -145,6 +162,16 @@ class _GoodDraft(Phrasing):
         if self.choose_number(3, "order") == 0:
             return [explanation, redirection, *task, *self.ending_words()]
         return [explanation, *task, " ".join([redirection, *self.ending_words()])]
+
+    def element_words(self) -> list[str]:
+        """Return the required elements that the written sentences do not name yet."""
+        known = self.phrases.elements
+        names = [n for n in self.context.expectation.required if n in known and n not in self.named]
+        return [" ".join(self.pick(known[name]) for name in names)] if names else []
+
+    def care(self) -> list[str]:
+        """Address the person after a decline, if the written sentences do not."""
+        return [] if "support" in self.named else super().care()
 
     def turn_answer(self) -> str:
         """Answer this turn of a dialogue; the limit precedes the answer or its offer."""

@@ -7,6 +7,7 @@ from functools import cache
 import pytest
 
 from safegen.config import language_pack, taxonomy
+from safegen.config.goals import record_evidence
 from safegen.config.plan import Plan
 from safegen.config.recipe import Recipe
 from safegen.core.types import CONTRASTS, PROFILES, TURN_STYLES, PlannedScenario, Profile
@@ -35,7 +36,8 @@ def test_attributes_are_axis_values_without_contradiction() -> None:
     for goal in context.tree.goals():
         for intent, _, prompt in goal.prompts.iter_by_intent():
             context.written_attributes(goal, prompt.attributes)
-            row = {"intent": intent, "evidence": prompt.evidence, **prompt.attributes}
+            evidence, _ = record_evidence(intent, prompt.evidence)
+            row = {"intent": intent, "evidence": evidence, **prompt.attributes}
             assert not broken_rules(context.axes, row), (goal.goal_id, intent)
             count += bool(prompt.attributes)
     for dialogues in context.dialogues.values():
@@ -84,6 +86,6 @@ def test_outright_ill_intent_has_stated_evidence() -> None:
         goal.goal_id
         for goal in world().tree.goals()
         for intent, _, prompt in goal.prompts.iter_by_intent()
-        if intent == "malicious" and prompt.evidence != "stated"
+        if intent == "malicious" and prompt.evidence == "contextual"
     }
     assert hinted == HINTED

@@ -93,7 +93,8 @@ def test_each_turn_names_declined_or_omitted_parts() -> None:
             mode = step.unverified.mode if step.evidence != "stated" else step.expected.mode
             assert (turn.decline is not None) == (mode == "refuse_redirect"), turn.text
             if turn.verified is None and step.profile == "public":
-                assert (turn.left_out is not None) == (mode == "safe_completion"), turn.text
+                omits = mode == "safe_completion" and step.evidence != "self"
+                assert (turn.left_out is not None) == omits, turn.text
 
 
 def test_evidence_appears_only_in_malicious_dialogues() -> None:
@@ -102,12 +103,14 @@ def test_evidence_appears_only_in_malicious_dialogues() -> None:
         if dialogue.intent == "malicious":
             assert strongest != "none", name(dialogue)
         if dialogue.intent == "benign":
-            assert strongest == "none", name(dialogue)
+            assert strongest in ("none", "self"), name(dialogue)
 
 
-def test_benign_dialogues_are_answered_in_full() -> None:
+def test_benign_dialogues_are_answered_in_full_unless_in_danger() -> None:
     for dialogue in (d for d in dialogues() if d.intent == "benign"):
-        assert {s.expected.mode for s in steps(dialogue)} == {"direct_answer"}, name(dialogue)
+        for step in steps(dialogue):
+            expected = "safe_completion" if step.evidence == "self" else "direct_answer"
+            assert step.expected.mode == expected, name(dialogue)
         assert not any(turn.closure for turn in dialogue.turns), name(dialogue)
 
 

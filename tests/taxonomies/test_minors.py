@@ -41,6 +41,15 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> list[Record]:
     return [r for n in shards for r in run.folder.read_records(n) if r.accepted]
 
 
+@cache
+def written_openings() -> frozenset[str]:
+    """The first sentence of each written answer to a prompt or turn."""
+    tree = taxonomy.load_taxonomy("core")
+    prompts = [p.prompt for g in tree.goals() for p in g.prompts.iter_by_intent()]
+    turns = [t for of_goal in tree.dialogues().values() for d in of_goal for t in d.turns]
+    return frozenset(one.answer[0] for one in [*prompts, *turns] if one.answer)
+
+
 def every_plan(context: PlanningContext) -> list[PlannedScenario]:
     counts = dict.fromkeys(context.harms, 40)
     sets = [
@@ -85,29 +94,29 @@ def test_prompts_of_barred_leaves_count_as_excluded() -> None:
 
 
 def test_self_harm_answers_have_required_elements(answers: list[Record]) -> None:
-    phrases = language_pack.load_locale("en").phrases
+    pack = language_pack.load_locale("en")
     about = [r for r in answers if r.scenario.domain == "selfharm"]
     assert {r.expectation.mode for r in about} >= {"direct_answer", "refuse_redirect"}
     for record in about:
         wanted = ["crisis", "trusted_adult"]
         assert set(wanted) <= set(record.expectation.required), record.scenario.scenario_id
+        text = record.draft.response or ""
         for name in wanted:
-            named = any(words in (record.draft.response or "") for words in phrases.elements[name])
-            assert named, (name, record.scenario.scenario_id)
+            assert pack.names_element(name, text), (name, record.scenario.scenario_id)
         if record.expectation.mode != "refuse_redirect":
             own = record.scenario.evidence == "self"
-            first = phrases.comforts if own else phrases.supports
-            assert (record.draft.response or "").startswith(first)
+            first = pack.phrases.comforts if own else pack.phrases.supports
+            assert text.startswith((*first, *(written_openings() if own else ())))
 
 
 def test_partial_answers_and_refusals_name_an_adult(answers: list[Record]) -> None:
-    phrases = language_pack.load_locale("en").phrases
-    known = phrases.elements["trusted_adult"] + phrases.closings["minors"]
+    pack = language_pack.load_locale("en")
+    closings = pack.phrases.closings["minors"]
     for record in answers:
         if record.expectation.mode != "direct_answer":
-            assert any(words in (record.draft.response or "") for words in known), (
-                record.scenario.scenario_id
-            )
+            text = record.draft.response or ""
+            named = pack.names_element("trusted_adult", text)
+            assert named or any(words in text for words in closings), record.scenario.scenario_id
 
 
 def test_answers_to_minors_avoid_adult_redirections(answers: list[Record]) -> None:

@@ -128,10 +128,12 @@ async def test_dialogue_turns_are_answered_with_own_knowledge() -> None:
             else:
                 *first, offer = turn.knowledge.apt
                 assert join_paragraph(first) in text
-                named = text[text.rindex(offer) + len(offer) :].strip()
-                assert ("crisis" in turn.expectation.required) == bool(named)
-                assert not named or named in PACK["en"].phrases.elements["crisis"]
-                assert len(text) > len(own)
+                added = text[text.rindex(offer) + len(offer) :].strip()
+                is_named = PACK["en"].names_element("crisis", own)
+                assert bool(added) == ("crisis" in turn.expectation.required and not is_named)
+                assert not added or added in PACK["en"].phrases.elements["crisis"]
+                is_whole = turn.scenario.evidence == "self" and is_named
+                assert (text == own) == is_whole and len(text) >= len(own)
 
 
 async def test_conversation_repeats_no_sentence() -> None:
@@ -184,7 +186,7 @@ async def test_offline_teacher_refuses_other_work() -> None:
 
 @pytest.mark.parametrize("profile", PROFILES)
 async def test_possible_danger_gets_support_and_crisis_contact(profile: Profile) -> None:
-    """Support comes first, a crisis contact last, and nothing names the omitted parts."""
+    """Support comes first, a crisis contact is named once, and nothing names the omitted parts."""
     policies = [loader.load_policy(name) for name in Recipe(name="t").policies]
     plan = Plan(harms=("selfharm.*",), profiles=(profile,))
     world = PlanningContext.create(plan, taxonomy.load_taxonomy("core"), policies, PACK["en"])
@@ -196,12 +198,17 @@ async def test_possible_danger_gets_support_and_crisis_contact(profile: Profile)
         if not own and planned.scenario.evidence != "contextual":
             continue
         seen += 1
-        text = (await answer(planned))[0]
-        assert text.startswith(phrases.comforts if own else phrases.supports)
-        assert any(words in text for words in phrases.elements["crisis"])
+        text, written = (await answer(planned))[0], " ".join(planned.knowledge.apt)
+        if own and PACK["en"].names_element("crisis", written):
+            assert text.startswith(planned.knowledge.apt[0])
+            assert not any(words in text for words in phrases.elements["crisis"])
+        else:
+            assert text.startswith(phrases.comforts if own else phrases.supports)
+            assert any(words in text for words in phrases.elements["crisis"])
         assert planned.knowledge.left_out not in text
         adult = any(words in text for words in phrases.elements["trusted_adult"])
-        assert adult == (profile == "minors")
+        is_named = PACK["en"].names_element("trusted_adult", written)
+        assert adult == (profile == "minors" and not is_named)
     assert seen >= 3
 
 
