@@ -7,6 +7,7 @@ from typing import get_args
 import pytest
 
 from safegen.config import taxonomy
+from safegen.config.goals import record_evidence
 from safegen.config.recipe import Recipe
 from safegen.core.errors import AssetNotFound, ConfigError
 from safegen.core.types import (
@@ -69,7 +70,8 @@ def test_shipped_leaves_and_expectations_break_no_constraint() -> None:
 def test_written_prompts_break_no_shipped_constraint() -> None:
     for goal in taxonomy.load_taxonomy("core").goals():
         for intent, _, prompt in goal.prompts.iter_by_intent():
-            row = {"task": goal.task, "intent": intent, "evidence": prompt.evidence}
+            evidence, _ = record_evidence(intent, prompt.evidence)
+            row = {"task": goal.task, "intent": intent, "evidence": evidence}
             assert broken_rules(SHIPPED, row | prompt.attributes) == [], goal.goal_id
 
 

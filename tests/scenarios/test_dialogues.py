@@ -49,7 +49,7 @@ def test_turns_have_their_own_decline_texts() -> None:
         knowledge = goals[turn.scenario.goal_id].knowledge
         if turn.expectation.mode == "refuse_redirect":
             assert turn.knowledge.decline != knowledge.decline
-        if turn.expectation.mode == "safe_completion":
+        if "limit" in turn.expectation.required:
             assert turn.knowledge.left_out != knowledge.left_out
         if turn.expectation.mode == "direct_answer":
             assert turn.knowledge.concepts == knowledge.concepts

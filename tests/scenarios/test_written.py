@@ -53,7 +53,9 @@ def test_each_set_has_prompts_of_every_intent() -> None:
 def test_benign_is_answered_and_stated_is_declined() -> None:
     for p in (p for set_ in STARTER for p in set_):
         if p.scenario.intent == "benign":
-            assert p.expectation.mode == "direct_answer", p.scenario.goal_id
+            in_danger = p.scenario.evidence == "self"
+            expected = "safe_completion" if in_danger else "direct_answer"
+            assert p.expectation.mode == expected, p.scenario.goal_id
         if p.scenario.evidence == "stated":
             assert p.expectation.mode == "refuse_redirect", p.scenario.goal_id
 
