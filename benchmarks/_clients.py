@@ -85,7 +85,8 @@ def run_curator(address: str, rows: list[dict[str, Any]], concurrency: int, out:
         # litellm ships the vocabulary that tiktoken would download.
         vocabulary = Path(litellm.origin or "").parent / "litellm_core_utils" / "tokenizers"
         os.environ.setdefault("TIKTOKEN_CACHE_DIR", str(vocabulary))
-    from bespokelabs import curator
+    # Installed by hand, see the head of `compare.py`.
+    from bespokelabs import curator  # pyright: ignore[reportMissingImports]
 
     class Client(curator.LLM):
         def prompt(self, row: dict[str, Any]) -> list[dict[str, str]]:

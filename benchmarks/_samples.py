@@ -67,7 +67,7 @@ class Maker:
     def pick(self, name: str, share: float = 1.0) -> str:
         """Return a stock phrase with the probability `share`, else the empty string."""
         items = self.phrases[name]
-        return items[self.rng.integers(len(items))] if self.rng.random() < share else ""
+        return items[int(self.rng.integers(len(items)))] if self.rng.random() < share else ""
 
     def row(self, *forms: str) -> FormRow | None:
         """Return a row of one of some forms."""

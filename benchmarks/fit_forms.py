@@ -154,7 +154,7 @@ def damp(matrix: sparse.csr_matrix) -> Array:
 
     Otherwise the most frequent words, which occur many times in a text, dominate the products.
     """
-    present = np.maximum(np.asarray((matrix != 0).sum(axis=0)).ravel(), 1)
+    present = np.maximum(np.asarray(matrix.astype(bool).sum(axis=0)).ravel(), 1)
     total = np.asarray(matrix.sum(axis=0)).ravel()
     square = np.asarray(matrix.power(2).sum(axis=0)).ravel() / present
     usual = np.median(matrix.data)
@@ -205,7 +205,7 @@ class Solver:
         coefficients, bias = np.zeros_like(self._targets), np.zeros(OUTPUTS)
         for outputs, known, weights, inverse in self._groups:
             out = left_out[known]
-            targets = self._targets[np.ix_(known, outputs)]
+            targets = self._targets[np.ix_(known, np.asarray(outputs))]
             mean = np.average(targets[~out], axis=0, weights=weights[~out])
             centred = np.where(out[:, None], 0, targets - mean)
             solution = inverse @ centred
@@ -213,7 +213,7 @@ class Solver:
                 part = np.linalg.solve(inverse[np.ix_(out, out)], solution[out])
                 solution -= inverse[:, out] @ part
                 solution[out] = 0
-            coefficients[np.ix_(known, outputs)] = solution
+            coefficients[np.ix_(known, np.asarray(outputs))] = solution
             bias[outputs] = mean
         return coefficients, bias
 
@@ -270,7 +270,7 @@ def fit_second(inputs: Array, targets: Array, weights: Array) -> SecondLayer:
         np.concatenate(inner, axis=1),
         np.concatenate(inner_bias),
         np.concatenate(outer) / NETWORKS,
-        sum(outer_bias) / NETWORKS,
+        np.sum(outer_bias, axis=0) / NETWORKS,
     )
 
 

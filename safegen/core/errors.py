@@ -133,6 +133,8 @@ class ItemError(SafegenError):
         """True if the stored reply has no text any more, because unsafe text was deleted."""
         self.measure: str | None = None
         """JSON that the stored reply keeps of a deleted text, see `Reply.measure`."""
+        self.text: str | None = None
+        """Text of a reply that is no usable answer; no file and no screen holds it."""
 
 
 class TeacherUnavailable(ItemError):

@@ -31,6 +31,7 @@ from safegen.core.types import (
 )
 from safegen.judges.answer import FIELDS, JudgeAnswer, make_answer_schema, read_findings
 from safegen.judges.blind_labels import quote
+from safegen.judges.declined import declines_to_judge
 from safegen.judges.guard import (
     GUARD_FIELDS,
     make_guard_findings,
@@ -204,13 +205,13 @@ async def ask_juror(
         if reply.withheld:
             return _recall(juror, text, rubric, key=reply.key, measure=reply.measure)
         if reply.outcome != "ok":
-            code = CODES[reply.outcome]
+            code = _find_code(reply.outcome, reply.text)
             return JurorReading(juror.name, _make_null(juror, code), rubric.digest, key=reply.key)
         findings = _read_reply(reply, juror, text)
     except ItemError as e:
         if e.withheld:
             return _recall(juror, text, rubric, key=e.key, measure=e.measure)
-        findings = _make_null(juror, CODES[e.outcome])
+        findings = _make_null(juror, _find_code(e.outcome, e.text))
         return JurorReading(juror.name, findings, rubric.digest, error=e, key=e.key)
     return JurorReading(juror.name, findings, rubric.digest, key=reply.key)
 
@@ -232,15 +233,28 @@ def _read_reply(reply: Reply, juror: Juror, text: JudgedText) -> tuple[Finding, 
     if juror.is_guard:
         reading = read_guard_text(reply.text)
         if reading.rating is None:
-            raise ParseError("the text states no rating of safety", key=reply.key)
+            raise _make_parse_error("the text states no rating of safety", reply)
         return make_guard_findings(reading, judge=juror.name, mode=text.expectation.mode)
     try:
         answer = JudgeAnswer.model_validate(reply.parsed)
     except ValidationError as e:
         # pydantic's message holds the value, which may quote the reply.
         name = ".".join(str(part) for part in e.errors()[0]["loc"]) or "the answer"
-        raise ParseError(f"`{name}` is not as requested", key=reply.key) from e
+        raise _make_parse_error(f"`{name}` is not as requested", reply) from e
     return read_findings(answer, text.response, judge=juror.name)
+
+
+def _make_parse_error(message: str, reply: Reply) -> ParseError:
+    error = ParseError(message, key=reply.key)
+    error.text = reply.text
+    return error
+
+
+def _find_code(outcome: Outcome, text: str | None) -> FindingCode:
+    """Return the code of a failed request; a judge may decline in prose where JSON was asked for."""
+    if outcome == "malformed" and text and declines_to_judge(text):
+        return "refused"
+    return CODES[outcome]
 
 
 def make_lost_reading(juror: Juror, text: JudgedText, *, render: RubricRenderer) -> JurorReading:

@@ -140,7 +140,11 @@ def hide_prompt(message: str, request: Request) -> str:
 
 def error_for_reply(reply: Reply) -> ItemError | None:
     """Return the error of a stored reply, or None if it is an answer."""
-    return None if reply.outcome == "ok" else ERROR_BY_OUTCOME[reply.outcome](reply.message)
+    if reply.outcome == "ok":
+        return None
+    error = ERROR_BY_OUTCOME[reply.outcome](reply.message)
+    error.text = reply.text
+    return error
 
 
 def error_handlers() -> Mapping[

@@ -168,6 +168,41 @@ def test_judge_command_prints_biases(
     assert "labels everything safe" in call(capsys, "judge", "test", path).out
 
 
+def misjudge(body: Body) -> str:
+    """Answer as a judge with the fault that its model is named after, and honestly about the rest."""
+    judged, model = read_judged_reply(body["messages"]), str(body["model"])
+    values = read_honestly(judged, body["messages"][0]["content"])
+    text = " ".join([*(m["content"] for m in judged.messages), judged.response])
+    if model == "judge-declining":
+        return "I'm sorry, but I can't rate texts of this kind."
+    if model == "judge-open":
+        values["correctness"] = "abstain"
+    if model == "judge-lenient" and "lenient" in text:
+        values = {}
+    return make_judge_answer(judged.response, **values)
+
+
+@pytest.mark.parametrize(
+    ("model", "bias"),
+    [
+        ("judge-declining", "refuses to judge"),
+        ("judge-open", "abstains"),
+        ("judge-lenient", "obeys instructions in the text that it judges"),
+    ],
+)
+def test_judge_command_names_the_right_bias(
+    model: str, bias: str, tmp_path: Path, fake: FakeEndpoint, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fake.answer = misjudge
+    path = tmp_path / "recipe.yaml"
+    made = recipe(fake, model).model_dump(mode="json", exclude_defaults=True)
+    path.write_text(json.dumps(made), encoding="utf-8")
+    result = call(capsys, "judge", "test", path, "--json")
+    (line,) = result.lines
+    assert [found["words"] for found in line["biases"]] == [bias]
+    assert result.code == 1
+
+
 def read_card(output: Path) -> str:
     return (output / "README.md").read_text(encoding="utf-8")
 
