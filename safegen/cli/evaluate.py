@@ -17,7 +17,15 @@ from safegen.cli.render.console import (
 )
 from safegen.cli.render.progress import print_line, show_progress
 from safegen.cli.render.tables import print_table
-from safegen.cli.score import DASH, HEADS, LEVELS, format_unjudged, list_levels, list_rates
+from safegen.cli.score import (
+    DASH,
+    HEADS,
+    LEVELS,
+    format_unjudged,
+    iter_dropped,
+    list_levels,
+    list_rates,
+)
 from safegen.config.recipe import PluginRef
 from safegen.core import plugins as plugin_lookup
 from safegen.core.errors import UserError
@@ -142,6 +150,8 @@ def _iter_notes(evaluation: Evaluation) -> Iterator[str]:
         )
     for model in evaluation.models:
         yield f"{model.name}: {_describe_model(model)}"
+    # All models have the same panel.
+    yield from dict.fromkeys(line for m in evaluation.models for line in iter_dropped(m.report))
     yield f"report: {evaluation.output / 'evaluation.json'}"
 
 

@@ -133,9 +133,17 @@ def format_rate(rate: Rate) -> str:
     return f"{100 * rate.value:.0f}% [{100 * low:.0f}, {100 * high:.0f}]"
 
 
+def iter_dropped(report: AnswerReport) -> Iterator[str]:
+    """Name the jurors that were dropped and their biases."""
+    for judge, biases in report.dropped.items():
+        words = ", ".join(bias.replace("_", " ") for bias in biases)
+        yield f"dropped from the panel: {judge} ({words})"
+
+
 def _iter_notes(report: AnswerReport) -> Iterator[str]:
     """Name the checks that did not run, and the origin of labels."""
     yield "brackets: 95 % intervals; a rate covers the answers in which the fault can occur and is decided"
+    yield from iter_dropped(report)
     if report.runs:
         yield f"checks: {format_counts(report.runs)}"
     for validator, labels, rows in report.not_run:

@@ -35,6 +35,7 @@ from safegen.core.types import (
     JUROR,
     JURY,
     NOISE,
+    UNSAFE_SEVERITIES,
     WRAPPER,
     DropReason,
     Expectation,
@@ -419,10 +420,20 @@ def render_conversation(record: Record) -> Iterator[RenderableType]:
         yield from _render_block(message["role"], message["content"])
 
 
+def _explain_withheld(record: Record) -> str:
+    if record.severity in UNSAFE_SEVERITIES:
+        return "rated unsafe"
+    if record.severity is not None:
+        return "replaced by a revision"
+    # An unrated draft keeps the reason for which no juror rated it.
+    is_scrubbed: NotAccepted = "withheld"
+    return "deleted by an earlier run" if record.reason == is_scrubbed else "not rated by a judge"
+
+
 def render_answer(record: Record) -> Iterator[RenderableType]:
     """Render the text of a draft, unless it was withheld as unsafe."""
     if record.draft.withheld:
-        yield from _render_block("response", "(withheld: rated unsafe)")
+        yield from _render_block("response", f"(withheld: {_explain_withheld(record)})")
         return
     if record.draft.reasoning_content:
         yield from _render_block("reasoning", record.draft.reasoning_content)

@@ -42,6 +42,8 @@ PANEL_KEYS = frozenset({"panel", "quorum", "tie", "thresholds", "traps", "below"
 """Keys of `judges` that do nothing without a panel."""
 KEYS_WITHOUT_DIGEST = frozenset({"name", "version", "target", "split", "views", "budget", "output"})
 """Keys that may change when a run resumes, because they change no request and no verdict."""
+JUDGE_KEYS_WITHOUT_DIGEST = frozenset({"allow_drafter", "quarantine"})
+"""Keys of `judges` of this kind."""
 
 
 def _check_version(value: str) -> str:
@@ -338,8 +340,7 @@ class Recipe(FrozenModel):
         omitted = KEYS_WITHOUT_DIGEST | unset
         if self.policy_effect is None or self.teachers.student is None:
             data["teachers"].pop("student")
-        # They change no request and no verdict.
-        for key in ("allow_drafter", "quarantine"):
+        for key in JUDGE_KEYS_WITHOUT_DIGEST:
             data["judges"].pop(key)
         if not self.judges.panel:
             # A run of an older version has none of these keys.

@@ -16,6 +16,7 @@ from safegen.config.recipe import PluginRef, Recipe
 from safegen.core.errors import UserError
 from safegen.core.types import PlannedScenario, Record, Teacher, Usage
 from safegen.dataset.curation.split import split_of
+from safegen.dataset.judge_results import read_judge_results
 from safegen.pipeline._threads import run_in_thread
 from safegen.pipeline.answer_checks import AnswerChecker, add_measuring_validators
 from safegen.pipeline.api import open_run
@@ -272,7 +273,7 @@ def _score_run(
     folder: RunFolder, inputs: ResolvedRecipe
 ) -> tuple[AnswerReport, dict[str, ScoredPrompt]]:
     checker = AnswerChecker(inputs)
-    report = AnswerReport(GROUPS)
+    report = AnswerReport(GROUPS, dropped=read_judge_results(folder).dropped)
     by_prompt: dict[str, ScoredPrompt] = {}
     for shard in folder.finished_shards():
         for record in folder.read_records(shard):

@@ -13,7 +13,12 @@ from typing import cast
 
 from pydantic import BaseModel
 
-from safegen.config.recipe import Recipe, override_recipe
+from safegen.config.recipe import (
+    JUDGE_KEYS_WITHOUT_DIGEST,
+    KEYS_WITHOUT_DIGEST,
+    Recipe,
+    override_recipe,
+)
 from safegen.core.errors import ConfigError, StoreDamaged
 from safegen.core.suggestions import suggest, suggest_names
 from safegen.core.types import Record
@@ -154,6 +159,13 @@ def _describe_wrong_key(key: str, known: Sequence[str], recipe: Recipe) -> str:
     if not _is_recipe_key(key, recipe) and (near is not None or head not in Recipe.model_fields):
         hint = f"; did you mean `{near}`?" if near else ""
         return f"override `{key}`: no such key{hint}; {names}"
+    if head in KEYS_WITHOUT_DIGEST or (
+        head == "judges" and rest.partition(".")[0] in JUDGE_KEYS_WITHOUT_DIGEST
+    ):
+        return (
+            f"override `{key}`: this key changes no stored verdict; run `safegen generate` with the changed"
+            f" recipe, which needs no re-plan; {names}"
+        )
     return (
         f"override `{key}`: this key needs new requests; run `safegen generate` with the changed recipe and"
         f" `--replan`; {names}"

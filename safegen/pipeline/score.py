@@ -32,6 +32,7 @@ from safegen.core.arguments import (
 from safegen.core.errors import UserError
 from safegen.core.progress import Progress
 from safegen.core.types import MODES, UNSAFE_SEVERITIES, AnswerSignal, Mode, Teacher
+from safegen.dataset.judge_results import read_judge_results
 from safegen.judges.juror import JudgedText
 from safegen.judges.kept_findings import keep_findings
 from safegen.judges.panel import JudgedDraft, Panel
@@ -242,6 +243,8 @@ class TestedPanel:
     folder: RunFolder
     inputs: ResolvedRecipe
     progress: Progress
+    report: AnswerReport
+    """Names the jurors that are dropped."""
     tested: Panel | None = None
     """The panel without the jurors that were dropped."""
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -259,6 +262,7 @@ class TestedPanel:
     async def _test(self) -> Panel:
         progress, done = self.progress, self.progress.done
         tested = await check_judges(self.folder, self.inputs, self.panel, progress=progress)
+        self.report.dropped = read_judge_results(self.folder).dropped
         progress.planned, progress.done, progress.stage = 0, done, "scoring"
         return tested
 
@@ -298,7 +302,7 @@ async def open_job(
             check_disk_room(folder, factory.concurrency)
             panel = factory.make_panel()
             assert panel is not None, "the recipe has a panel"
-            judging = TestedPanel(panel, folder, recipe.judging, progress)
+            judging = TestedPanel(panel, folder, recipe.judging, progress, report)
             checker = AnswerChecker(recipe.context, panel=judging)
             yield ScoreJob(source, checker, report, request.reveal, factory.scrub, progress)
 

@@ -175,6 +175,8 @@ class AnswerReport:
     """The first rows that were not scored."""
     bad: Counter[RowFault] = field(default_factory=Counter["RowFault"])
     """Rows that were not scored, by reason."""
+    dropped: Mapping[str, Sequence[str]] = field(default_factory=dict[str, Sequence[str]])
+    """Biases of the jurors that failed on their traps and did not judge, by name."""
 
     @property
     def rows(self) -> int:
@@ -242,6 +244,9 @@ class AnswerReport:
             "labels": dict(self.labels),
             "computed": self.computed,
             "assumed_language": self.assumed_language,
+            "dropped": [
+                {"judge": judge, "biases": list(biases)} for judge, biases in self.dropped.items()
+            ],
         }
 
 
