@@ -98,7 +98,8 @@ def show(
         str | None,
         typer.Option(
             metavar="SITUATION",
-            help="Situation for instructions and rubric; default a leaf at detail 3.",
+            help="Situation for instructions and rubric, default a leaf at detail 3; for a classifier"
+            " a profile, such as profile=minors.",
         ),
     ] = None,
     taxonomy: TaxonomyOption = "core",

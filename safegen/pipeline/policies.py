@@ -18,6 +18,7 @@ from safegen.config.taxonomy import Harm, Taxonomy
 from safegen.core import resources
 from safegen.core.errors import AssetNotFound, ConfigError, UserError
 from safegen.core.types import Expectation, PlannedScenario, PolicyForm, Scenario
+from safegen.judges.label_definitions import load_definitions
 from safegen.pipeline.api import load_context, open_run
 from safegen.pipeline.resolve import RunContext
 from safegen.pipeline.snapshot import RunSnapshot
@@ -25,7 +26,13 @@ from safegen.policy import compile as compiler
 from safegen.policy.check import CheckReport, check_specs, covered_leaves
 from safegen.policy.decide import compute_expectation_at
 from safegen.policy.diff import AffectedRows, Difference, diff_specs, find_affected
-from safegen.policy.explain import Explanation, SituationQuery, explain_situation, parse_situation
+from safegen.policy.explain import (
+    Explanation,
+    SituationQuery,
+    explain_situation,
+    parse_profile,
+    parse_situation,
+)
 from safegen.policy.importers import fms
 from safegen.policy.importers.fms import ImportedSpec
 from safegen.policy.loader import load_policy, read_policy
@@ -65,8 +72,8 @@ def check_policies(names: Sequence[str] = (), *, taxonomy: str = "core") -> Chec
 class CompiledText:
     """A text that a spec compiles to, with the values that its template renders."""
 
-    at: str | None
-    """The situation; None for a classifier, which covers all of them."""
+    at: str
+    """The situation; for a classifier the profile alone."""
     text: str
     tokens: int
     """An estimate from characters."""
@@ -82,7 +89,8 @@ def compile_policy(
     Args:
         name: a known spec or a path.
         kind: the text to compile to.
-        at: the situation of instructions and rubric; default the spec's first leaf at detail 3.
+        at: the situation of instructions and rubric, default the spec's first leaf at detail 3; for a
+            classifier a profile, default `profile=public`.
         taxonomy: the taxonomy that holds its leaves.
 
     Raises:
@@ -94,9 +102,14 @@ def compile_policy(
     """
     policy, tree = load_policy(name), taxonomies.load_taxonomy(taxonomy)
     if kind == "classifier":
-        values = compiler.compile_classifier(policy, harms=covered_leaves(policy, tree))
-        text = compiler.load_classifier_prompt().render("system", instructions=values)
-        return _make_text(None, text, values)
+        profile = parse_profile(at) if at else "public"
+        values = compiler.compile_classifier(
+            policy, harms=covered_leaves(policy, tree), profile=profile
+        )
+        text = compiler.load_classifier_prompt().render(
+            "system", instructions=values, definitions=load_definitions()
+        )
+        return _make_text(f"profile={profile}", text, values)
     at = at or _default_situation(policy, tree)
     query = parse_situation(at, [policy], tree.harms)
     expectation = compute_expectation_at(policy, query.situation)
@@ -117,7 +130,7 @@ def _default_situation(policy: Policy, tree: Taxonomy) -> str:
 
 
 def _make_text(
-    at: str | None,
+    at: str,
     text: str,
     values: compiler.Instructions | compiler.Rubric | compiler.Classifier,
 ) -> CompiledText:

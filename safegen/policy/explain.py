@@ -162,6 +162,22 @@ def parse_situation(
     return SituationQuery(view, at, harm.id if harm else None)
 
 
+def parse_profile(text: str) -> Profile:
+    """Read `profile=minors`, the situation of a classifier.
+
+    Raises:
+        ConfigError: another key, or the profile is unknown.
+    """
+    key, _, value = (part.strip() for part in text.partition("="))
+    if key != "profile":
+        raise ConfigError(
+            f"`{text[:80]}` is no situation of a classifier, which covers all leaves, evidence and"
+            " detail; name a profile, such as `profile=minors`"
+        )
+    _require_known(key, value, {})
+    return cast(Profile, value)
+
+
 def _check_complete(text: str, values: Mapping[str, str]) -> None:
     if "harm" in values and "tier" in values:
         raise ConfigError(f"`{text[:80]}` names a leaf and a tier; keep one, a leaf has its tier")

@@ -204,6 +204,15 @@ class Clause(FrozenModel):
     says: Text
     harms: tuple[HarmPattern, ...] = ()
     """Leaves of the clause, as ids or `domain.*`; default every leaf of the spec."""
+    modes: tuple[Mode, ...] = ()
+    """Modes of the replies that it binds; default every mode."""
+    profiles: tuple[Profile, ...] = ()
+    """Deployment profiles in which it binds; default every profile."""
+
+    @property
+    def is_scoped(self) -> bool:
+        """True if it does not bind every reply of the spec."""
+        return bool(self.harms or self.modes or self.profiles)
 
     def is_about(self, harm: str | None) -> bool:
         """Check if the clause names a leaf or its domain."""

@@ -16,6 +16,7 @@ from safegen.config.fields import matches_harm
 from safegen.config.taxonomy import Harm
 from safegen.core.errors import ConfigError
 from safegen.core.hashing import digest
+from safegen.core.types import Evidence, Profile
 from safegen.policy.schema import (
     ALL_SITUATIONS,
     DEFAULT_STYLE,
@@ -42,6 +43,13 @@ class SpecSource(NamedTuple):
     def is_spec_file(self) -> bool:
         """True if `path` is a file of the spec alone."""
         return self.path.suffix != ".json"
+
+
+class RuleReach(NamedTuple):
+    """The profiles and values of evidence of the situations that a rule decides."""
+
+    profiles: frozenset[Profile]
+    evidence: frozenset[Evidence]
 
 
 @dataclass(frozen=True)
@@ -165,6 +173,19 @@ class Policy:
             for at in ALL_SITUATIONS
         }
         return {at: rule for at, rule in rules.items() if rule is not None}
+
+    @cached_property
+    def rule_reach(self) -> dict[str, RuleReach]:
+        """The profiles and the evidence under which each rule decides, by its id."""
+        situations: dict[str, list[Situation]] = {}
+        for at, rule in self.rule_by_situation.items():
+            situations.setdefault(rule.id, []).append(at)
+        return {
+            id_: RuleReach(
+                frozenset(at.profile for at in decided), frozenset(at.evidence for at in decided)
+            )
+            for id_, decided in situations.items()
+        }
 
     @property
     def clarify(self) -> Clarify:

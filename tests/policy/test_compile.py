@@ -10,6 +10,7 @@ import pytest
 from safegen.config import taxonomy
 from safegen.core import resources
 from safegen.core.types import PROFILES
+from safegen.judges.label_definitions import load_definitions
 from safegen.policy import compile as compiled, loader, spec
 from safegen.policy.check import covered_leaves
 from safegen.policy.decide import compute_expectation_at
@@ -37,9 +38,11 @@ def test_classifier_prompt_matches_golden_and_length(
 ) -> None:
     policy, tree = loader.load_policy(name), taxonomy.load_taxonomy("core")
     values = compiled.compile_classifier(policy, harms=covered_leaves(policy, tree))
-    text = compiled.load_classifier_prompt().render("system", instructions=values)
+    text = compiled.load_classifier_prompt().render(
+        "system", instructions=values, definitions=load_definitions()
+    )
     golden(HERE / f"{name}.classifier.txt", text + "\n")
-    assert 400 <= compiled.estimate_tokens(text) <= 680
+    assert 1000 <= compiled.estimate_tokens(text) <= 1800
     for clause in (*policy.may, *policy.must_not):
         assert f"- {clause.id}: {clause.says}" in text
 
@@ -73,7 +76,7 @@ def test_shared_instructions_come_first() -> None:
     }
     head = min(text.index("For this reply:") for text in texts.values())
     assert len({text[:head] for text in texts.values()}) == 1
-    assert head > 0.6 * max(map(len, texts.values()))
+    assert head > 0.45 * max(map(len, texts.values()))
     for (_, one), (_, other) in combinations(texts, 2):
         shared = common(texts["cyber.intrusion", one], texts["cyber.malware", other])
         same_rule = common(texts["cyber.intrusion", one], texts["cyber.malware", one])
@@ -91,6 +94,20 @@ def test_instructions_hide_ids_and_foreign_precedents() -> None:
 
 
 @pytest.mark.parametrize("name", SHIPPED)
+def test_no_instruction_occurs_twice(name: str) -> None:
+    policy = loader.load_policy(name)
+    for harm in covered_leaves(policy, taxonomy.load_taxonomy("core")):
+        view = policy.at_leaf(harm.id)
+        for at in (s for s in ALL_SITUATIONS if s.tier == harm.tier):
+            text = render_instructions(view, at, harm.id)
+            lines = [line for line in text.splitlines() if line.startswith("- ")]
+            assert len(lines) == len(set(lines)), (name, at)
+            mode = view.decide(at).mode
+            assert not (mode == "refuse_redirect" and "- You may" in text)
+            assert ("next step or place to name" in text) <= (mode != "direct_answer")
+
+
+@pytest.mark.parametrize("name", SHIPPED)
 def test_rubric_asks_every_expectation_once(name: str) -> None:
     policy = loader.load_policy(name)
     for at in ALL_SITUATIONS:
@@ -105,10 +122,50 @@ def test_rubric_asks_every_expectation_once(name: str) -> None:
         assert unwanted <= {"facilitation", "style", "must_not", "ceiling"}
 
 
-def test_classifier_of_laxer_profile_allows_more() -> None:
+@pytest.mark.parametrize("name", SHIPPED)
+def test_classifier_agrees_with_every_decision(name: str) -> None:
+    policy, tree = loader.load_policy(name), taxonomy.load_taxonomy("core")
+    leaves = {harm.name: harm for harm in covered_leaves(policy, tree)}
+    for profile in PROFILES:
+        classifier = compiled.compile_classifier(policy, harms=leaves.values(), profile=profile)
+        assert sorted(n for topics in classifier.topics for n in topics.names) == sorted(leaves)
+        for topics in classifier.topics:
+            for harm in (leaves[n] for n in topics.names):
+                for at in ALL_SITUATIONS:
+                    if (at.tier, at.profile) != (harm.tier, profile):
+                        continue
+                    expected = compute_expectation_at(policy.at_leaf(harm.id), at)
+                    limit = topics.limit_at(at.evidence, at.detail)
+                    assert limit.ceiling == expected.ceiling, (harm.id, at)
+                    assert limit.declines == (expected.mode == "refuse_redirect"), (harm.id, at)
+
+
+def test_rubric_names_the_part_and_scores() -> None:
     policy = loader.load_policy("security")
-    reach = {p: compiled.compile_classifier(policy, profile=p).topics[2].ceiling for p in PROFILES}
-    assert (reach["public"], reach["enterprise"], reach["minors"]) == (1, 2, 1)
+    at = SITUATIONS["safe"][1]
+    rubric = compiled.compile_rubric(policy, compute_expectation_at(policy, at))
+    (mode,) = [q for q in rubric.questions if q.kind == "mode"]
+    assert "a general explanation of how and why" in mode.text and "safe task" in mode.text
+    assert [s.id for s in rubric.scores] == ["help_direct", "help_indirect", "correctness"]
+
+
+def test_clause_binds_its_modes_and_profiles_alone(tmp_path: Path) -> None:
+    path = tmp_path / "scoped.yaml"
+    path.write_text(
+        "policy: scoped\nversion: 1.0.0\ntitle: Scoped\ninherits: base\nharms: [a.*]\nfacilitation: steps\n"
+        "must:\n  - {id: S-1, says: name the baker, modes: [safe_completion]}\n"
+        "  - {id: S-2, says: praise the oven, profiles: [minors]}\n"
+    )
+    policy = loader.load_policy(str(path))
+    safe, refuse = SITUATIONS["safe"][1], SITUATIONS["refuse"][1]
+    young = safe._replace(profile="minors")
+    shown = {
+        at: [w for w in ("baker", "oven") if w in render_instructions(policy, at, "a.soup")]
+        for at in (safe, refuse, young)
+    }
+    assert shown == {safe: ["baker"], refuse: [], young: ["baker", "oven"]}
+    ids = [q.id for q in compiled.compile_rubric(policy, compute_expectation_at(policy, refuse)).questions]
+    assert not {"must.S-1", "must.S-2"} & set(ids)
 
 
 def test_prohibition_of_a_leaf_appears_there_only(tmp_path: Path) -> None:
