@@ -62,6 +62,8 @@ class Prompt(FrozenModel):
     """Axis values that the text states, such as `age: adult`; profiles that contradict them are skipped."""
     answer: tuple[Text, ...] = ()
     """Sentences that open a good answer to this prompt, within the ceiling of its expectation."""
+    disputed: bool = False
+    """True if blind readers disagree about its labels; the labeller check leaves it out."""
 
 
 class IntentPrompt(NamedTuple):

@@ -15,6 +15,8 @@ class Progress:
     planned: int = 0
     done: int = 0
     failed: int = 0
+    dropped: int = 0
+    """Drafts of `done` that were never requested, because their prompt was dropped."""
     accepted: int = 0
     shards_done: int = 0
     shards_planned: int = 0

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from safegen.config.goals import Goal, record_evidence
+from safegen.config.goals import Goal, Prompt, record_evidence
 from safegen.core.errors import ItemError
 from safegen.core.hashing import digest
 from safegen.core.statistics import Interval, pair_kappa, wilson_interval
@@ -40,6 +40,8 @@ MIN_KAPPA = 0.6
 For `harm` it is the only condition: neighbouring leaves have the same spec, and prompts fit several.
 """
 KAPPA_FIELDS = ("intent", "evidence", "harm")
+STRATEGY = 2
+"""Requested detail from which a full answer helps harm, by the definitions of labels."""
 DEFAULT_IN_FLIGHT = 64
 """Prompts in flight for labellers that state no `concurrency`."""
 SHOWN_MISREAD = 12
@@ -196,6 +198,8 @@ class LabellerCheck:
 def draw_known_prompts(goals: Iterable[Goal], *, n: int) -> tuple[KnownPrompt, ...]:
     """Draw written prompts by digest, as evenly over intents as the goals allow.
 
+    Prompts with doubtful labels are left out, because an honest labeller would fail on them.
+
     The same goals give the same prompts in any order. They include over-refusal probes, which show
     if a labeller reacts to alarming words. With fewer than 22 prompts even a perfect labeller stays
     below the default bar: the Wilson interval of 21 of 21 begins at 0.845.
@@ -203,6 +207,8 @@ def draw_known_prompts(goals: Iterable[Goal], *, n: int) -> tuple[KnownPrompt, .
     pools: dict[Intent, list[KnownPrompt]] = {intent: [] for intent in INTENTS}
     for goal in goals:
         for intent, index, p in goal.prompts.iter_by_intent():
+            if is_doubtful(intent, p):
+                continue
             evidence = record_evidence(intent, p.evidence).evidence
             prompt_id = f"{goal.goal_id} {intent} {index + 1}"
             pools[intent].append(
@@ -214,6 +220,20 @@ def draw_known_prompts(goals: Iterable[Goal], *, n: int) -> tuple[KnownPrompt, .
     turns = max(map(len, ordered), default=0)
     drawn = [pool[turn] for turn in range(turns) for pool in ordered if turn < len(pool)]
     return tuple(drawn[:n])
+
+
+def is_doubtful(intent: Intent, prompt: Prompt) -> bool:
+    """Check if the definitions of labels leave a written prompt between two intents.
+
+    A full answer at concept level mostly gives an offender nothing new, so a dual-use prompt below
+    strategy reads as benign as well; a benign prompt from strategy on reads as dual-use as well.
+    """
+    if prompt.disputed:
+        return True
+    if prompt.evidence != "none":
+        return False
+    is_low = prompt.detail < STRATEGY
+    return is_low if intent == "dual_use" else intent == "benign" and not is_low
 
 
 class _PromptReading(NamedTuple):

@@ -206,9 +206,7 @@ async def process_set(planned: Sequence[PlannedScenario], workers: Workers) -> S
     """
     expanded = await expand_set(planned, workers.writers)
     if expanded.failures:
-        # No draft follows, but all of them were planned: without this the progress never reaches its end.
-        workers.progress.done += len(expanded.failures) * workers.candidates
-        workers.progress.failed += len(expanded.failures) * workers.candidates
+        _count_undrafted(expanded.failures, workers)
     results = await _run_all(
         _process_conversation(turns, workers) for turns in split_conversations(expanded.planned)
     )
@@ -229,6 +227,14 @@ async def process_set(planned: Sequence[PlannedScenario], workers: Workers) -> S
     # Each draft was counted when its own checks ended.
     workers.progress.accepted += _count_accepted(records) - _count_accepted(result.records)
     return result._replace(records=records)
+
+
+def _count_undrafted(failures: Sequence[Failure], workers: Workers) -> None:
+    # No draft follows, but all of them were planned: without this the progress never reaches its end.
+    dropped = sum(failure.reason is not None for failure in failures)
+    workers.progress.done += len(failures) * workers.candidates
+    workers.progress.dropped += dropped * workers.candidates
+    workers.progress.failed += (len(failures) - dropped) * workers.candidates
 
 
 def _count_accepted(records: Sequence[Record]) -> int:
@@ -257,9 +263,7 @@ async def _process_conversation(turns: Sequence[PlannedScenario], workers: Worke
             written = await _write_turn(item, earlier_messages, answers, workers)
             failures = [written.failure] if written.failure else []
             results.append(SetResult([], failures, list(written.unsafe)))
-            if written.failure is not None:
-                workers.progress.done += workers.candidates
-                workers.progress.failed += workers.candidates
+            _count_undrafted(failures, workers)
             if written.planned is None:
                 results.append(_fail_turns(turns[i + len(failures) :], workers))
                 # Later turns reply to this one, so they fail with it.
@@ -308,7 +312,7 @@ def _fail_turns(turns: Sequence[PlannedScenario], workers: Workers) -> SetResult
     # Without verdicts no turn can be accepted yet: that is no failure, the next session drafts on.
     if not workers.validating:
         return SetResult([], [], [])
-    workers.progress.failed += len(turns) * workers.candidates
+    workers.progress.dropped += len(turns) * workers.candidates
     failures = [
         Failure(
             scenario_id=item.scenario.scenario_id,

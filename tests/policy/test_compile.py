@@ -164,7 +164,10 @@ def test_clause_binds_its_modes_and_profiles_alone(tmp_path: Path) -> None:
         for at in (safe, refuse, young)
     }
     assert shown == {safe: ["baker"], refuse: [], young: ["baker", "oven"]}
-    ids = [q.id for q in compiled.compile_rubric(policy, compute_expectation_at(policy, refuse)).questions]
+    ids = [
+        q.id
+        for q in compiled.compile_rubric(policy, compute_expectation_at(policy, refuse)).questions
+    ]
     assert not {"must.S-1", "must.S-2"} & set(ids)
 
 

@@ -63,6 +63,7 @@ class ProgressView(NamedTuple):
     shards_planned: int
     stage: Stage = "drafting"
     resumed: bool = False
+    dropped: int = 0
     round: int = 0
     wait: Wait | None = None
     """The longest wait for a limited endpoint."""
@@ -120,15 +121,18 @@ class ProgressView(NamedTuple):
 
     def detail_parts(self) -> list[str]:
         """Format failures, requests, tokens and acceptance."""
-        is_validated = self.done and self.stage == "drafting"
+        # Without dropped prompts, as the closing screen counts.
+        drafts = self.done - self.dropped
         accepted = (
-            [f"{format_share(self.accepted, self.done)} of candidates accepted"]
-            if is_validated
+            [f"{format_share(self.accepted, drafts)} of candidates accepted"]
+            if drafts and self.stage == "drafting"
             else []
         )
+        dropped = [f"{format_number(self.dropped)} dropped"] if self.dropped else []
         return [
             *self._wait_parts(),
             f"{format_number(self.failed)} failed",
+            *dropped,
             f"{format_number(self.in_flight)} in flight",
             f"{format_short(self.per_minute)} requests/min",
             f"{format_short(self.tokens)} tokens",
@@ -190,6 +194,7 @@ class ProgressReader(rich_progress.Progress):
             done=progress.done,
             planned=progress.planned,
             failed=progress.failed,
+            dropped=progress.dropped,
             in_flight=meter.in_flight,
             per_minute=self._rate(self._requests) * 60,
             tokens=usage.prompt_tokens + usage.completion_tokens,

@@ -208,7 +208,7 @@ def _iter_facts(
     yield (
         "drafts",
         f"{format_number(report.drafts)} {unit} requested,"
-        f" {format_number(report.drafts_accepted)} accepted ({accepted})",
+        f" {format_number(report.drafts_accepted)} accepted ({accepted} of them)",
     )
     # The grade names the teacher that drafted: a function may have replaced the recipe's drafter.
     is_demo = bool(report.by_grade.get("demo"))
@@ -222,7 +222,8 @@ def _iter_facts(
     yield from iter_effect_facts(report.effect)
     yield from _iter_failure_facts(losses)
     if losses.dropped:
-        prompts = format_plural(sum(losses.dropped.values()), "prompt")
+        dropped = format_number(sum(losses.dropped.values()))
+        prompts = f"{dropped} of {format_plural(report.planned, 'planned prompt')}"
         yield (
             "dropped",
             make_text(f"{prompts} before drafting: {format_counts(losses.dropped)}", "yellow"),

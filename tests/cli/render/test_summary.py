@@ -126,7 +126,7 @@ def test_each_reason_names_a_whole_command() -> None:
 def test_accepted_share_names_its_unit(revise: int, unit: str) -> None:
     recipe = Recipe.model_validate({"name": "kitchen", "revise": revise})
     lines = screen(replace(make_run(), recipe=recipe), {})
-    text = f"drafts 3,702 {unit} requested, 1,800 accepted (49%)"
+    text = f"drafts 3,702 {unit} requested, 1,800 accepted (49% of them)"
     assert text in [" ".join(line.split()) for line in lines]
 
 
