@@ -18,7 +18,6 @@ from safegen.config.taxonomy import Harm, Taxonomy
 from safegen.core import resources
 from safegen.core.errors import AssetNotFound, ConfigError, UserError
 from safegen.core.types import Expectation, PlannedScenario, PolicyForm, Scenario
-from safegen.judges.label_definitions import load_definitions
 from safegen.pipeline.api import load_context, open_run
 from safegen.pipeline.resolve import RunContext
 from safegen.pipeline.snapshot import RunSnapshot
@@ -106,9 +105,7 @@ def compile_policy(
         values = compiler.compile_classifier(
             policy, harms=covered_leaves(policy, tree), profile=profile
         )
-        text = compiler.load_classifier_prompt().render(
-            "system", instructions=values, definitions=load_definitions()
-        )
+        text = compiler.load_classifier_prompt().render("system", instructions=values)
         return _make_text(f"profile={profile}", text, values)
     at = at or _default_situation(policy, tree)
     query = parse_situation(at, [policy], tree.harms)

@@ -27,7 +27,7 @@ from safegen.policy.spec import Policy, fitting_specs
 
 NEAR_DUPLICATE_SIMILARITY = 0.8
 """Similarity from which a name is a typo of a leaf, not a leaf of another taxonomy."""
-MAX_CLASSIFIER = 800
+MAX_CLASSIFIER = 1_000
 """Estimated tokens of a classifier prompt; 400 to 600 are recommended, and longer ones judge worse."""
 MAX_INSTRUCTIONS = 1_500
 """Estimated tokens of a teacher's instructions, without the operator's turn."""

@@ -146,10 +146,23 @@ def test_explain_refuses_an_unknown_scenario_id(small: Path) -> None:
 def test_show_prints_each_compiled_form(form: str) -> None:
     golden = {"classifier": "security.classifier.txt"}.get(form, f"security.safe.{form}.txt")
     text = (Path(__file__).parent.parent / "policy" / "compiled" / golden).read_text()
-    result = run("policy", "show", "security", "--as", form, "--at", AT)
+    at = "profile=public" if form == "classifier" else AT
+    result = run("policy", "show", "security", "--as", form, "--at", at)
     assert result.stdout == text
-    (payload,) = objects(run("policy", "show", "security", "--as", form, "--at", AT, "--json"))
+    (payload,) = objects(run("policy", "show", "security", "--as", form, "--at", at, "--json"))
     assert payload["text"] == text.rstrip("\n")
+
+
+def test_classifier_depends_on_the_profile_alone() -> None:
+    show = ("policy", "show", "wellbeing", "--as", "classifier")
+    public = run(*show).stdout
+    assert run(*show, "--at", "profile=public").stdout == public
+    vetted = run(*show, "--at", "profile=vetted_professional").stdout
+    assert "`vetted_professional`" in vetted and vetted != public
+    with pytest.raises(UserError, match="no situation of a classifier"):
+        run(*show, "--at", AT)
+    with pytest.raises(UserError, match="did you mean `minors`"):
+        run(*show, "--at", "profile=minor")
 
 
 def test_show_lists_deciding_rules_and_refuses_unknown_form() -> None:

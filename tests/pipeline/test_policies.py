@@ -33,8 +33,9 @@ def test_rubric_defaults_to_the_first_leaf() -> None:
     assert "questions" in compiled.values
 
 
-def test_classifier_has_no_situation() -> None:
-    assert compile_policy("security", "classifier").at is None
+def test_classifier_has_a_profile_as_situation() -> None:
+    assert compile_policy("security", "classifier").at == "profile=public"
+    assert compile_policy("security", "classifier", at="profile=minors").at == "profile=minors"
 
 
 async def test_planned_scenario_is_explained_by_its_run(planned: Path) -> None:

@@ -10,7 +10,6 @@ import pytest
 from safegen.config import taxonomy
 from safegen.core import resources
 from safegen.core.types import PROFILES
-from safegen.judges.label_definitions import load_definitions
 from safegen.policy import compile as compiled, loader, spec
 from safegen.policy.check import covered_leaves
 from safegen.policy.decide import compute_expectation_at
@@ -38,11 +37,9 @@ def test_classifier_prompt_matches_golden_and_length(
 ) -> None:
     policy, tree = loader.load_policy(name), taxonomy.load_taxonomy("core")
     values = compiled.compile_classifier(policy, harms=covered_leaves(policy, tree))
-    text = compiled.load_classifier_prompt().render(
-        "system", instructions=values, definitions=load_definitions()
-    )
+    text = compiled.load_classifier_prompt().render("system", instructions=values)
     golden(HERE / f"{name}.classifier.txt", text + "\n")
-    assert 1000 <= compiled.estimate_tokens(text) <= 1800
+    assert 500 <= compiled.estimate_tokens(text) <= 1000
     for clause in (*policy.may, *policy.must_not):
         assert f"- {clause.id}: {clause.says}" in text
 
@@ -102,9 +99,11 @@ def test_no_instruction_occurs_twice(name: str) -> None:
             text = render_instructions(view, at, harm.id)
             lines = [line for line in text.splitlines() if line.startswith("- ")]
             assert len(lines) == len(set(lines)), (name, at)
-            mode = view.decide(at).mode
-            assert not (mode == "refuse_redirect" and "- You may" in text)
-            assert ("next step or place to name" in text) <= (mode != "direct_answer")
+            rule = view.decide(at)
+            declines = rule.mode == "refuse_redirect"
+            assert not (declines and "- You may" in text)
+            redirects = declines or "redirection" in rule.required
+            assert ("next step or place to name" in text) <= redirects
 
 
 @pytest.mark.parametrize("name", SHIPPED)

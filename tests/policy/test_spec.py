@@ -113,9 +113,9 @@ def test_spec_by_path_inherits_its_neighbours(tmp_path: Path, workdir: Path) -> 
     base = loader.load_policy("base").path.read_text(encoding="utf-8")
     own = "policy: own\nversion: 1.0.0\ntitle: Own\ninherits: base\nharms: [property.theft]\nfacilitation: a\n"
     ids: list[str] = []
-    for name, title in (("one", "Speak plainly."), ("two", "Speak plainly and kindly.")):
+    for name, title in (("one", "Write plainly."), ("two", "Write plainly and kindly.")):
         (tmp_path / name).mkdir()
-        edited = base.replace("Speak plainly and kindly.", title)
+        edited = base.replace("Write plainly and kindly.", title)
         (tmp_path / name / "base.yaml").write_text(edited, encoding="utf-8")
         (tmp_path / name / "own.yaml").write_text(own, encoding="utf-8")
         policy = loader.load_policy(str(tmp_path / name / "own.yaml"))
