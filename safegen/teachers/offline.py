@@ -86,14 +86,16 @@ class _GoodDraft(Phrasing):
     def __init__(self, context: DraftContext, *, locale: Locale, seed: int, sample: int) -> None:
         super().__init__(context, phrases=locale.phrases, seed=seed, sample=sample)
         known = {**locale.phrases.elements, "support": ()}
-        written = " ".join(self.know.apt)
+        answers_goal = context.scenario.intent == "benign" and not self.has_goal_answer()
+        written = " ".join(self.know.apt or (self.know.answer if answers_goal else ()))
         self.named = {
             name
             for name in context.expectation.required
             if name in known and locale.names_element(name, written)
         }
         """The required elements that this prompt's written sentences name."""
-        self.is_whole = context.scenario.evidence == "self" and bool(self.named - {"support"})
+        names_help = bool(self.know.apt and self.named - {"support"})
+        self.is_whole = context.scenario.evidence == "self" and names_help
         """True if the written sentences are a whole answer to a person in danger."""
 
     def write(self) -> str:
