@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import base64
 import io
-import os
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, NamedTuple
 
-from safegen.core.errors import TeacherRejected
 from safegen.core.version import __version__
 from safegen.teachers._bounded_body import (
     ACCEPTED_ENCODINGS,
@@ -28,10 +26,9 @@ from safegen.teachers._exchange import (
     make_key_header,
 )
 from safegen.teachers._proxy import Proxy, find_proxy
+from safegen.teachers._tls import make_tls_context
 
 if TYPE_CHECKING:
-    import ssl
-
     import aiohttp
     from yarl import URL
 
@@ -163,25 +160,6 @@ class DirectExchange:
         connection, self._connection = self._connection, None
         if connection is not None:
             await connection.session.close()
-
-
-def make_tls_context() -> ssl.SSLContext:
-    """Trust the certificates in `SSL_CERT_FILE` or `SSL_CERT_DIR`, or those of the system.
-
-    Raises:
-        TeacherRejected: `SSL_CERT_FILE` or `SSL_CERT_DIR` cannot be read.
-    """
-    # Imported for https only, because it costs 0.2 s.
-    import httpx2
-
-    try:
-        return httpx2.create_ssl_context()
-    except OSError as e:
-        name = "SSL_CERT_FILE" if os.environ.get("SSL_CERT_FILE") else "SSL_CERT_DIR"
-        raise TeacherRejected(
-            f"the certificates in `{name}` cannot be read ({type(e).__name__})",
-            hint="set `SSL_CERT_FILE` to a PEM file",
-        ) from e
 
 
 def make_headers(endpoint: Endpoint) -> dict[str, str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
 from typing import TYPE_CHECKING, cast
 from urllib.parse import urljoin, urlsplit
 
@@ -31,6 +32,7 @@ from safegen.teachers._error_body import ErrorBody, read_charset, read_error
 from safegen.teachers._proxy import find_proxy
 from safegen.teachers._quota import MAX_PAUSE_S, retry_after_s
 from safegen.teachers._stated_wait import read_stated_wait
+from safegen.teachers._tls import UNTRUSTED, explain_certificate
 
 if TYPE_CHECKING:
     import openai
@@ -442,11 +444,18 @@ def translate_network_error(endpoint: Endpoint, error: BaseException) -> Excepti
         socket.gaierror: ("the host name cannot be resolved", "check `base_url`"),
         UnicodeError: ("the host name cannot be resolved", "check `base_url`"),
         ssl.SSLCertVerificationError: (
-            "the certificate cannot be verified",
-            "set `SSL_CERT_FILE` to the certificates of your network",
+            explain_certificate(first)
+            if isinstance(first, ssl.SSLCertVerificationError)
+            else UNTRUSTED
         ),
         ssl.SSLError: ("no TLS on this port; use http instead of https?", "correct `base_url`"),
-        ConnectionError: ("the connection was closed", running),
+        ConnectionError: (
+            "the connection was closed",
+            # A server that speaks TLS closes a connection without it.
+            f"{running}; a server with TLS needs `https://` in `base_url`"
+            if urlsplit(endpoint.base_url).scheme == "http"
+            else running,
+        ),
         UnknownEncoding: (
             f"the content encoding of the answer is unknown: `{endpoint.redact(first)}`",
             "let the server or the proxy send gzip or no encoding",
@@ -478,17 +487,21 @@ def translate_proxy_status(endpoint: Endpoint, status: int) -> RetryableError:
     """Return the error of a proxy that opens no tunnel."""
     proxy = find_proxy(endpoint.base_url)
     name = endpoint.redact(proxy.url) if proxy else ""
+    hint = _proxy_hint(endpoint)
+    if status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED and proxy:
+        hint = f"set `{proxy.variable}` to `http://USER:PASSWORD@HOST:PORT` with the credentials of the proxy"
     return RetryableError(
         f"the proxy `{name}` answered HTTP `{status}`: no connection to `{endpoint.base_url}`",
         status=status,
         cause=f"proxy http {status}",
-        hint=_proxy_hint(endpoint),
+        hint=hint,
     )
 
 
 def _proxy_hint(endpoint: Endpoint) -> str:
     parts = urlsplit(endpoint.base_url)
-    name = f"{parts.scheme.upper()}_PROXY"
+    proxy = find_proxy(endpoint.base_url)
+    name = proxy.variable if proxy else f"{parts.scheme.upper()}_PROXY"
     return f"start the proxy or correct `{name}`, or add `{parts.hostname}` to `NO_PROXY`"
 
 

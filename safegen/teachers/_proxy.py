@@ -13,6 +13,8 @@ class Proxy(NamedTuple):
     url: str
     user: str
     password: str
+    variable: str = ""
+    """Environment variable that names it; the one for the scheme if the system's settings do."""
 
     @property
     def is_tls(self) -> bool:
@@ -36,7 +38,8 @@ def find_proxy(url: str) -> Proxy | None:
     """
     parts = urlsplit(url)
     proxies = getproxies()
-    address = proxies.get(parts.scheme) or proxies.get("all")
+    kind = parts.scheme if proxies.get(parts.scheme) else "all"
+    address = proxies.get(kind)
     if not address or not parts.hostname or proxy_bypass(parts.netloc):
         return None
     if "://" not in address:
@@ -44,5 +47,8 @@ def find_proxy(url: str) -> Proxy | None:
     proxy = urlsplit(address)
     host = proxy.netloc.rpartition("@")[2]
     return Proxy(
-        f"{proxy.scheme}://{host}", unquote(proxy.username or ""), unquote(proxy.password or "")
+        f"{proxy.scheme}://{host}",
+        unquote(proxy.username or ""),
+        unquote(proxy.password or ""),
+        f"{kind.upper()}_PROXY",
     )

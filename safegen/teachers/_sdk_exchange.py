@@ -25,6 +25,8 @@ from safegen.teachers._exchange import (
     HttpResponse,
     make_key_header,
 )
+from safegen.teachers._proxy import find_proxy
+from safegen.teachers._tls import make_tls_context
 
 if TYPE_CHECKING:
     import httpx2
@@ -124,14 +126,11 @@ class SdkExchange:
                 timeout=timeout,
                 # A redirect could send the prompt and the key to another host.
                 follow_redirects=False,
+                # Read here, because the client does not say which file it cannot read.
+                verify=make_tls_context() if self._endpoint.base_url.startswith("https:") else True,
             )
         except (ImportError, ValueError) as e:
-            raise TeacherRejected(
-                "the proxy of the environment cannot be used: the package `socksio` is missing"
-                if isinstance(e, ImportError)
-                else "the proxy of the environment has an unknown scheme",
-                hint="`pip install socksio`, or name an HTTP proxy in `HTTPS_PROXY`",
-            ) from None
+            raise self._reject_proxy(e) from None
         client = openai.AsyncOpenAI(
             api_key="",
             admin_api_key="",
@@ -144,6 +143,20 @@ class SdkExchange:
         )
         client.organization = client.project = None
         return client
+
+    def _reject_proxy(self, error: ImportError | ValueError) -> TeacherRejected:
+        proxy = find_proxy(self._endpoint.base_url)
+        name = self._endpoint.redact(proxy.url) if proxy else ""
+        variable = proxy.variable if proxy else "HTTPS_PROXY"
+        if isinstance(error, ImportError):
+            return TeacherRejected(
+                f"the proxy `{name}` cannot be used: the package `socksio` is missing",
+                hint=f"`pip install socksio`, or name an HTTP proxy in `{variable}`",
+            )
+        return TeacherRejected(
+            f"the proxy `{name}` has an unknown scheme",
+            hint=f"use `http://`, `https://`, `socks5://` or `socks5h://` in `{variable}`",
+        )
 
 
 def _bound_replies(client: httpx2.AsyncClient, limit: int) -> httpx2.AsyncClient:

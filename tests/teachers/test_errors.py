@@ -10,7 +10,12 @@ import openai
 import pytest
 
 from safegen.teachers._endpoint import Endpoint
-from safegen.teachers._errors import error_handlers, retry_after_s, translate_error
+from safegen.teachers._errors import (
+    RetryableError,
+    error_handlers,
+    retry_after_s,
+    translate_error,
+)
 
 CALLER = Endpoint("http://127.0.0.1:9/v1", "m", "MY_API_KEY", "the-key")
 
@@ -73,3 +78,30 @@ def test_cause_of_an_sdk_timeout_is_named(cause: Exception, says: str) -> None:
     text = str(translate_error(CALLER, error))
     assert says in text
     assert "the-key" not in text
+
+
+@pytest.mark.parametrize(
+    ("code", "text", "hint"),
+    [
+        (0, "cannot be verified", "`SSL_CERT_FILE`"),
+        (20, "cannot be verified", "`SSL_CERT_FILE`"),
+        (9, "not valid yet", "clock"),
+        (10, "has expired", "renew"),
+        (62, "another host name", "`base_url`"),
+        (64, "another host name", "`base_url`"),
+    ],
+)
+def test_certificate_problem_names_its_remedy(code: int, text: str, hint: str) -> None:
+    error = ssl.SSLCertVerificationError("the-key")
+    if code:
+        error.verify_code = code
+    problem = translate_error(CALLER, error)
+    assert isinstance(problem, RetryableError)
+    assert text in str(problem)
+    assert hint in problem.hint
+
+
+def test_closed_connection_names_the_scheme() -> None:
+    problem = translate_error(CALLER, ConnectionResetError())
+    assert isinstance(problem, RetryableError)
+    assert "`https://` in `base_url`" in problem.hint

@@ -14,12 +14,13 @@ import pytest
 
 from safegen.core.errors import TeacherRejected
 from safegen.teachers._client import HttpClient, choose_exchange
-from safegen.teachers._direct_exchange import DirectExchange, make_tls_context
+from safegen.teachers._direct_exchange import DirectExchange
 from safegen.teachers._endpoint import Endpoint
 from safegen.teachers._errors import OversizedReply, RetryableError
 from safegen.teachers._exchange import Bounds, Exchange
 from safegen.teachers._proxy import Proxy, find_proxy
 from safegen.teachers._sdk_exchange import SdkExchange
+from safegen.teachers._tls import make_tls_context
 from safegen.testing import FakeEndpoint
 
 KEY = "sk-a-long-secret-value"
@@ -271,19 +272,23 @@ async def test_status_of_a_refusing_proxy_is_named(monkeypatch: pytest.MonkeyPat
         async with client("https://oven.example/v1") as http:
             with pytest.raises(RetryableError, match="answered HTTP `407`") as caught:
                 await http.post({})
-    assert "`HTTPS_PROXY`" in caught.value.hint
+    assert "set `HTTPS_PROXY` to `http://USER:PASSWORD@HOST:PORT`" in caught.value.hint
 
 
 @pytest.mark.parametrize(
     ("environment", "url", "expected"),
     [
         ({}, "http://a.example/v1", None),
-        ({"http_proxy": "p.example:1"}, "http://a.example/v1", Proxy("http://p.example:1", "", "")),
+        (
+            {"http_proxy": "p.example:1"},
+            "http://a.example/v1",
+            Proxy("http://p.example:1", "", "", "HTTP_PROXY"),
+        ),
         ({"http_proxy": "http://p.example:1"}, "https://a.example/v1", None),
         (
             {"all_proxy": "socks5://u:w@p.example:1"},
             "https://a.example/v1",
-            Proxy("socks5://p.example:1", "u", "w"),
+            Proxy("socks5://p.example:1", "u", "w", "ALL_PROXY"),
         ),
         ({"http_proxy": "http://p", "no_proxy": "a.example"}, "http://a.example:8/v1", None),
         ({"http_proxy": "http://p", "no_proxy": "*"}, "http://a.example/v1", None),
@@ -306,6 +311,22 @@ def test_socks_proxy_selects_the_sdk(monkeypatch: pytest.MonkeyPatch) -> None:
     assert isinstance(choose_exchange(endpoint, BOUNDS), DirectExchange)
     monkeypatch.setenv("all_proxy", "socks5://127.0.0.1:9")
     assert isinstance(choose_exchange(endpoint, BOUNDS), SdkExchange)
+
+
+async def test_socks_proxy_names_unreadable_certificates(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("all_proxy", "socks5://127.0.0.1:9")
+    monkeypatch.setenv("SSL_CERT_FILE", "/missing.pem")
+    async with client("https://oven.example/v1") as http:
+        with pytest.raises(TeacherRejected, match="`SSL_CERT_FILE` cannot be read"):
+            await http.post({})
+
+
+async def test_unknown_proxy_scheme_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("all_proxy", "socks4://127.0.0.1:9")
+    async with client("http://oven.example/v1") as http:
+        with pytest.raises(TeacherRejected, match=r"`socks4://127\.0\.0\.1:9`") as caught:
+            await http.post({})
+    assert "`socks5://` or `socks5h://` in `ALL_PROXY`" in str(caught.value.hint)
 
 
 @pytest.mark.skipif(find_spec("socksio") is not None, reason="the package is installed")
