@@ -53,9 +53,14 @@ async def test_dropped_prompt_is_shown_by_reason_or_id(
     assert len(rows) == count
     assert {row["reason"] for row in rows} == {reason}
     assert not any("message" in row for row in rows), "messages may quote and need --reveal"
+    assert not any("text" in row for row in rows)
+    args = ("show", str(spoilt.output), "--reason", reason, "-n", "999", "--json", "--reveal")
+    texts = [json.loads(line)["text"] for line in cli(capsys, *args).out.splitlines()]
+    assert all(text.startswith("Could you tell me what one does") for text in texts)
     one = cli(capsys, "show", str(spoilt.output), rows[0]["scenario_id"], "--reveal")
     assert one.code == 0
     assert "dropped" in one.out
+    assert "Could you tell me" in one.out
     assert reason in one.out
     assert reason.removeprefix("gate_") + "," in one.out, "--reveal shows the message of the fault"
 

@@ -5,11 +5,12 @@ import json
 import pytest
 
 from safegen.config import taxonomy
+from safegen.config.goals import Prompt
 from safegen.config.recipe import Recipe
 from safegen.core.errors import BudgetSpent, Truncated
 from safegen.core.hashing import hash_fraction
 from safegen.core.statistics import wilson_interval
-from safegen.core.types import INTENTS, Evidence, Expectation, Request, Teacher
+from safegen.core.types import INTENTS, Evidence, Expectation, Intent, Request, Teacher
 from safegen.judges.blind_labels import OnError, make_label_request
 from safegen.judges.labeller_check import (
     DEFAULT_BAR,
@@ -18,6 +19,7 @@ from safegen.judges.labeller_check import (
     check_labeller,
     count_allowed_errors,
     draw_known_prompts,
+    is_doubtful,
 )
 from safegen.policy import loader, spec
 from safegen.policy.decide import compute_expectation
@@ -30,6 +32,35 @@ POLICIES = [loader.load_policy(name) for name in Recipe(name="t").policies]
 KNOWN = draw_known_prompts(TREE.goals(), n=240)
 TRUTHS = {t.text: Truth(t.intent, t.evidence, t.detail) for t in KNOWN}
 LABELS = load_templates().labels
+
+
+@pytest.mark.parametrize(
+    ("intent", "prompt", "doubtful"),
+    [
+        ("dual_use", Prompt(text="why do cakes fall", detail=1), True),
+        ("dual_use", Prompt(text="which cakes fall", detail=2), False),
+        ("dual_use", Prompt(text="cakes", detail=1, evidence="contextual"), False),
+        ("benign", Prompt(text="which cakes fall", detail=2), True),
+        ("benign", Prompt(text="why do cakes fall", detail=1), False),
+        ("malicious", Prompt(text="ruin the cake", detail=1, evidence="stated"), False),
+        ("malicious", Prompt(text="x", detail=3, evidence="stated", disputed=True), True),
+    ],
+)
+def test_prompt_between_two_intents_is_doubtful(
+    intent: Intent, prompt: Prompt, doubtful: bool
+) -> None:
+    assert is_doubtful(intent, prompt) == doubtful
+
+
+def test_known_prompts_hold_no_doubtful_label() -> None:
+    goals = TREE.goals()
+    doubtful = {
+        p.text
+        for g in goals
+        for intent, _, p in g.prompts.iter_by_intent()
+        if is_doubtful(intent, p)
+    }
+    assert doubtful and not doubtful & {known.text for known in KNOWN}
 
 
 def core_expect(harm: str, evidence: Evidence, detail: int) -> Expectation:
