@@ -64,6 +64,8 @@ class Prompt(FrozenModel):
     """Sentences that open a good answer to this prompt, within the ceiling of its expectation."""
     disputed: bool = False
     """True if blind readers disagree about its labels; the labeller check leaves it out."""
+    left_out: Text | None = None
+    """The part of this request that an answer omits; default that of the goal if `detail` is 3 or 4."""
 
 
 class IntentPrompt(NamedTuple):
@@ -130,18 +132,20 @@ class KnowledgeFile(FrozenModel):
     better_ways: tuple[Text, ...] = ()
     """Places to turn to for a user with ill intent; none may serve the harmful aim."""
     left_out: Text
-    """Completes `I am leaving out …`."""
+    """Completes `I am leaving out …`; for requests of detail 3 and 4 that name nothing else."""
     decline: Text
     """Completes `I can't help with …`."""
 
-    def to_knowledge(self, apt: Sequence[str] = (), *, purpose: str = "") -> Knowledge:
-        """Convert to a plain value, with the sentences for one prompt (`apt`)."""
+    def to_knowledge(
+        self, apt: Sequence[str] = (), *, purpose: str = "", left_out: str | None = None
+    ) -> Knowledge:
+        """Convert to a plain value, with the sentences (`apt`) and the limit of one prompt."""
         return Knowledge(
             answer=self.answer,
             concepts=self.concepts,
             safe_task=SafeTask(self.safe_task.offer, self.safe_task.steps),
             redirections=self.redirections,
-            left_out=self.left_out,
+            left_out=self.left_out if left_out is None else left_out,
             decline=self.decline,
             better_ways=self.better_ways,
             apt=tuple(apt),

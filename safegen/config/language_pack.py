@@ -47,8 +47,12 @@ class Phrases(FrozenModel):
 
     limits: tuple[Text, ...] = Field(min_length=1)
     """Opens a safe completion by naming what it omits; contains `{left_out}`."""
+    general_limits: tuple[Text, ...] = ()
+    """The same, with the reason, for a request that names no part of its own; default `limits` that need none."""
     stops: tuple[Text, ...] = ()
     """The same after an explanation; default `limits`."""
+    limit_reasons: tuple[Text, ...] = ()
+    """Clauses that follow `{left_out}` after a comma and give the reason."""
     declines: tuple[Text, ...] = Field(min_length=1)
     """Declines plainly; contains `{decline}`."""
     refusals: tuple[Text, ...] = Field(min_length=1)

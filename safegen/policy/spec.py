@@ -197,11 +197,10 @@ class Policy:
     @property
     def style(self) -> tuple[Proposition, ...]:
         """The propositions about tone that must not hold."""
-        style = next((s.style for s, _ in self.chain if s.style is not None), None)
-        if style is not None:
-            return style
+        style = next((s.style for s, _ in self.chain if s.style is not None), DEFAULT_STYLE)
         may_ask = self.clarify == "allowed"
-        return tuple(p for p in DEFAULT_STYLE if not (may_ask and p == "intent_interrogation"))
+        # A spec that allows the question must not inherit the proposition that forbids it.
+        return tuple(p for p in style if not (may_ask and p == "intent_interrogation"))
 
     @property
     def ill_intent(self) -> str:

@@ -118,6 +118,10 @@ class PlanningContext:
         return next((rule.why for rule in rules if rule.matches(row)), None)
 
 
+PROCEDURE = 3
+"""Least detail for which the goal's `left_out` is the part that an answer omits."""
+
+
 @dataclass(frozen=True, slots=True)
 class PromptSpec:
     """The fields in which one prompt of a set differs from the others."""
@@ -134,6 +138,8 @@ class PromptSpec:
     """The intent of the whole conversation, if the prompt is a turn of one."""
     apt: tuple[str, ...] = ()
     """Points of a good answer that are specific to this prompt."""
+    left_out: str | None = None
+    """The part of this request that an answer omits."""
     source: Source = "written"
     licence: str | None = None
     """The licence of the prompt; default: the taxonomy's."""
@@ -221,9 +227,12 @@ def plan_scenario(
         source_licence=spec.licence or context.tree.file.licence,
     )
     expectation = compute_scenario_expectation(context.policy_by_harm[goal.harm], harm, scenario)
-    return PlannedScenario(
-        scenario, expectation, goal.knowledge.to_knowledge(spec.apt, purpose=goal.purpose)
-    )
+    left_out = spec.left_out
+    if left_out is None and spec.detail < PROCEDURE:
+        # The goal's words name steps, which this prompt does not ask for.
+        left_out = ""
+    knowledge = goal.knowledge.to_knowledge(spec.apt, purpose=goal.purpose, left_out=left_out)
+    return PlannedScenario(scenario, expectation, knowledge)
 
 
 def history_attributes(messages: Sequence[Message]) -> tuple[Attribute, ...]:

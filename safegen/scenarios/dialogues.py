@@ -144,6 +144,7 @@ def plan_turns(
             detail=turn.detail,
             messages=add_system_turn(choose_system_turn(context.locale, set_, now), messages),
             apt=turn.answer,
+            left_out=turn.left_out,
             attributes=(
                 *context.written_attributes(goal, dialogue.attributes),
                 *danger_attributes(dialogue.turns[: number + 1]),
@@ -164,11 +165,8 @@ def cumulative_intent(intent: Intent, evidence: Evidence) -> Intent:
 
 
 def _goal_for_turn(goal: Goal, turn: UserTurn) -> Goal:
-    # A turn may leave out or decline something else than its goal does.
-    own = {
-        "left_out": turn.left_out or goal.knowledge.left_out,
-        "decline": turn.decline or goal.knowledge.decline,
-    }
+    # A turn may decline something else than its goal does.
+    own = {"decline": turn.decline or goal.knowledge.decline}
     return goal.model_copy(update={"knowledge": goal.knowledge.model_copy(update=own)})
 
 

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import combinations
+from itertools import combinations, product
 from os.path import commonprefix
 from pathlib import Path
 
@@ -88,6 +88,27 @@ def test_instructions_hide_ids_and_foreign_precedents() -> None:
         is_same_rule = precedent.rule == policy.decide(SITUATIONS["safe"][1]).id
         is_shown = is_same_rule and precedent.harm in (None, "cyber.intrusion")
         assert (precedent.answer in text) == is_shown
+
+
+def test_precedents_fit_rule_leaf_and_profile() -> None:
+    """A decline for an adult shows no case of a young user, and help in danger no case of a reader."""
+    policy = loader.load_policy("wellbeing")
+    shown: dict[tuple[str, str, str], set[str]] = {}
+    for view, at in product(policy.leaf_views, ALL_SITUATIONS):
+        expected = compute_expectation_at(view, at)
+        for harm in ("selfharm.suicide", "selfharm.eating"):
+            values = compiled.compile_instructions(view, expected, harm=harm)
+            cases = (*values.precedents, *values.leaf_precedents)
+            answers = shown.setdefault((harm, at.evidence, at.profile), set())
+            answers |= {case.situation for case in cases}
+            by_text = {p.situation: p for p in policy.precedents}
+            assert all(by_text[c.situation].rule in expected.rule_ids for c in cases)
+            assert all(by_text[c.situation].harm in (None, harm) for c in cases)
+    for (harm, _, profile), situations in shown.items():
+        young = [s for s in situations if s.startswith("A young")]
+        assert not young or profile == "minors", (harm, profile, young)
+    assert not shown["selfharm.suicide", "stated", "public"]
+    assert any("A young user" in s for s in shown["selfharm.suicide", "none", "minors"])
 
 
 @pytest.mark.parametrize("name", SHIPPED)

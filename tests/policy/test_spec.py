@@ -6,8 +6,10 @@ import pytest
 
 from safegen.config import taxonomy
 from safegen.core.errors import ConfigError
-from safegen.policy import loader, spec
+from safegen.policy import compile as compiled, loader, spec
 from safegen.policy.check import check_specs
+from safegen.policy.decide import compute_expectation_at
+from safegen.policy.schema import STYLE_WORDS
 from tests.policy.protection import protected
 
 HEAD = """\
@@ -125,3 +127,31 @@ def test_spec_by_path_inherits_its_neighbours(tmp_path: Path, workdir: Path) -> 
     alone = tmp_path / "alone.yaml"
     alone.write_text(own, encoding="utf-8")
     assert loader.load_policy(str(alone)).chain[1].path == loader.load_policy("base").path
+
+
+@pytest.mark.parametrize(
+    ("head", "may_ask"),
+    [
+        ("inherits: base\nclarify: allowed\n", True),
+        ("inherits: base\n", False),
+        ("inherits: base\nclarify: allowed\nstyle: [preaching]\n", True),
+    ],
+)
+def test_permitted_question_is_never_forbidden_by_style(
+    tmp_path: Path, head: str, may_ask: bool
+) -> None:
+    path = tmp_path / "asking.yaml"
+    path.write_text(
+        f"policy: asking\nversion: 1.0.0\ntitle: t\nharms: [soup.*]\nfacilitation: f\n{head}"
+    )
+    policy = loader.load_policy(str(path))
+    assert ("intent_interrogation" in policy.style) != may_ask
+    assert "preaching" in policy.style
+    at = spec.Situation("restricted", "none", "public", 3)
+    expected = compute_expectation_at(policy, at)
+    template = compiled.load_instructions_prompt()
+    text = compiled.render_instructions(template, policy, expected, harm="soup.hot")
+    assert (STYLE_WORDS["intent_interrogation"] in text) != may_ask
+    assert (compiled.CLARIFY_WORDS["allowed"] in text) == may_ask
+    ids = {q.id for q in compiled.compile_rubric(policy, expected).questions}
+    assert ("style.intent_interrogation" in ids) != may_ask

@@ -70,7 +70,9 @@ def test_each_profile_keeps_goals(profile: Profile, goals: int) -> None:
 
 
 HINTED = {
-    "advice.financial/scrooge-mcducks-fortune",
+    "deception.manipulation/scrooge-mcducks-fortune",
+    "property.theft/mona-lisa-1911",
+    "systems.infrastructure/derailing-a-train-of-thought",
     "environment.pollution/used-oil-from-a-garage",
     "environment.wildlife/snares-and-night-poaching",
     "fraud.scams/flat-deposit-before-viewing",

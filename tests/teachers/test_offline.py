@@ -21,7 +21,7 @@ from safegen.core.types import (
     Request,
 )
 from safegen.policy import loader
-from safegen.scenarios.context import PlanningContext
+from safegen.scenarios.context import PlanningContext, PromptSpec, plan_scenario
 from safegen.scenarios.dialogues import insert_answers, plan_dialogues, split_conversations
 from safegen.scenarios.written import plan_sets
 from safegen.teachers._offline.phrasing import join_paragraph, longest_fixed_part
@@ -30,6 +30,15 @@ from tests.sampling import every
 
 PACK = {"en": language_pack.load_locale("en")}
 TEACHER = offline(locales=PACK)
+LEFT_OUT = [
+    (4, None, "of the goal"),
+    (3, None, "of the goal"),
+    (3, "the opening words", "the opening words"),
+    (2, "who is chosen", "who is chosen"),
+    (2, None, ""),
+    (1, None, ""),
+]
+"""Requested detail, the prompt's own words for the omitted part, and the words that an answer uses."""
 
 
 @cache
@@ -134,6 +143,13 @@ async def test_dialogue_turns_are_answered_with_own_knowledge() -> None:
                 assert not added or added in PACK["en"].phrases.elements["crisis"]
                 is_whole = turn.scenario.evidence == "self" and is_named
                 assert text == own if is_whole else len(text) >= len(own)
+=======
+                named = text[text.rindex(offer) + len(offer) :].strip()
+                assert ("crisis" in turn.expectation.required) == bool(named)
+                assert not named or named in PACK["en"].phrases.elements["crisis"]
+                added = {"limit", "support", "crisis", "decline"} & {*turn.expectation.required}
+                assert (len(text) > len(own)) == bool(added)
+>>>>>>> b655c8c (prompts: let the limit belong to the prompt)
 
 
 async def test_conversation_repeats_no_sentence() -> None:
@@ -198,6 +214,7 @@ async def test_possible_danger_gets_support_and_crisis_contact(profile: Profile)
         if not own and planned.scenario.evidence != "contextual":
             continue
         seen += 1
+<<<<<<< HEAD
         text, written = (await answer(planned))[0], " ".join(planned.knowledge.apt)
         if own and PACK["en"].names_element("crisis", written):
             assert text.startswith(planned.knowledge.apt[0])
@@ -205,7 +222,7 @@ async def test_possible_danger_gets_support_and_crisis_contact(profile: Profile)
         else:
             assert text.startswith(phrases.comforts if own else phrases.supports)
             assert any(words in text for words in phrases.elements["crisis"])
-        assert planned.knowledge.left_out not in text
+        assert not names_limit(planned, text)
         adult = any(words in text for words in phrases.elements["trusted_adult"])
         is_named = PACK["en"].names_element("trusted_adult", written)
         assert adult == (profile == "minors" and not is_named)
@@ -215,8 +232,33 @@ async def test_possible_danger_gets_support_and_crisis_contact(profile: Profile)
 async def test_omission_is_named_only_if_required() -> None:
     for planned in starter():
         if planned.expectation.mode == "safe_completion":
-            named = planned.knowledge.left_out.lower() in (await answer(planned))[0].lower()
+            named = names_limit(planned, (await answer(planned))[0])
             assert named == ("limit" in planned.expectation.required)
+
+
+def names_limit(planned: PlannedScenario, text: str) -> bool:
+    """Check if an answer names a part that it omits, with the reason."""
+    phrases, left_out = PACK["en"].phrases, planned.knowledge.left_out.lower()
+    if any(general in text for general in phrases.general_limits):
+        assert not left_out
+        return True
+    reasons = (f"{left_out}, {reason}" for reason in phrases.limit_reasons)
+    return bool(left_out) and any(words in text.lower() for words in reasons)
+
+
+@pytest.mark.parametrize(("detail", "own", "left_out"), LEFT_OUT)
+def test_limit_belongs_to_the_prompt(detail: int, own: str | None, left_out: str) -> None:
+    """The goal's words are the default for requests of steps alone."""
+    policies = [loader.load_policy("deceit")]
+    world = PlanningContext.create(
+        Plan(harms=("fraud.scams",)), taxonomy.load_taxonomy("core"), policies, PACK["en"]
+    )
+    goal = next(g for g in world.tree.goals() if g.harm == "fraud.scams")
+    prompt = PromptSpec("dual_use", 0, "public", "none", detail, (), left_out=own)
+    planned = plan_scenario(goal, "set", prompt, world)
+    expected_words = goal.knowledge.left_out if left_out == "of the goal" else left_out
+    assert planned.knowledge.left_out == expected_words
+    assert ("limit" in planned.expectation.required) == (detail > planned.expectation.ceiling)
 
 
 async def test_partial_answer_closes_like_its_profile() -> None:

@@ -58,9 +58,10 @@ class Phrasing:
         """Name the limit, if required; `last` chooses words that follow an explanation."""
         if "limit" not in self.context.expectation.required:
             return []
-        return [
-            self.fill(self.phrases.stops if last and self.phrases.stops else self.phrases.limits)
-        ]
+        if not self.know.left_out and self.phrases.general_limits:
+            return [self.pick(self.phrases.general_limits)]
+        limits = self.phrases.stops if last and self.phrases.stops else self.phrases.limits
+        return [self.fill(limits)]
 
     def ending_words(self) -> list[str]:
         """Return the required elements, else the profile's closing words."""
@@ -109,8 +110,19 @@ class Phrasing:
     def fill_template(self, template: str) -> str:
         """Fill a template with the goal's words and capitalise it."""
         for name, words in self.placeholder_values().items():
+            if name == "left_out" and words and self.phrases.limit_reasons:
+                template = self.add_reason(template)
             template = template.replace(f"{{{name}}}", words)
         return template[:1].upper() + template[1:]
+
+    def add_reason(self, template: str) -> str:
+        """Add the reason after `{left_out}`, closed by a comma if the sentence goes on."""
+        reason = self.pick(self.phrases.limit_reasons)
+        return re.sub(
+            r"\{left_out\}(?P<mark>[,.;:]?)",
+            lambda found: f"{{left_out}}, {reason}{found['mark'] or ','}",
+            template,
+        )
 
     def placeholder_values(self) -> dict[str, str]:
         """Map the placeholders of a template to their values."""
