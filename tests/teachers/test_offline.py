@@ -143,13 +143,6 @@ async def test_dialogue_turns_are_answered_with_own_knowledge() -> None:
                 assert not added or added in PACK["en"].phrases.elements["crisis"]
                 is_whole = turn.scenario.evidence == "self" and is_named
                 assert text == own if is_whole else len(text) >= len(own)
-=======
-                named = text[text.rindex(offer) + len(offer) :].strip()
-                assert ("crisis" in turn.expectation.required) == bool(named)
-                assert not named or named in PACK["en"].phrases.elements["crisis"]
-                added = {"limit", "support", "crisis", "decline"} & {*turn.expectation.required}
-                assert (len(text) > len(own)) == bool(added)
->>>>>>> b655c8c (prompts: let the limit belong to the prompt)
 
 
 async def test_conversation_repeats_no_sentence() -> None:
@@ -214,7 +207,6 @@ async def test_possible_danger_gets_support_and_crisis_contact(profile: Profile)
         if not own and planned.scenario.evidence != "contextual":
             continue
         seen += 1
-<<<<<<< HEAD
         text, written = (await answer(planned))[0], " ".join(planned.knowledge.apt)
         if own and PACK["en"].names_element("crisis", written):
             assert text.startswith(planned.knowledge.apt[0])
