@@ -155,21 +155,25 @@ def _describe_wrong_key(key: str, known: Sequence[str], recipe: Recipe) -> str:
         return f"override `{key}`: this key has parts; set {', '.join(f'`{name}`' for name in parts)}; {names}"
     if head == "validators" and parameter == THRESHOLD and name in validators:
         return f"override `{key}`: `{name}` does not pass by a score; {names}"
-    # A key of the recipe is no misspelling of a similar one.
-    if not _is_recipe_key(key, recipe) and (near is not None or head not in Recipe.model_fields):
-        hint = f"; did you mean `{near}`?" if near else ""
-        return f"override `{key}`: no such key{hint}; {names}"
-    if head in KEYS_WITHOUT_DIGEST or (
-        head == "judges" and rest.partition(".")[0] in JUDGE_KEYS_WITHOUT_DIGEST
-    ):
+    if _has_no_digest(head, rest):
         return (
             f"override `{key}`: this key changes no stored verdict; run `safegen generate` with the changed"
             f" recipe, which needs no re-plan; {names}"
         )
+    # A key of the recipe is no misspelling of a similar one.
+    if not _is_recipe_key(key, recipe) and (near is not None or head not in Recipe.model_fields):
+        hint = f"; did you mean `{near}`?" if near else ""
+        return f"override `{key}`: no such key{hint}; {names}"
     return (
         f"override `{key}`: this key needs new requests; run `safegen generate` with the changed recipe and"
         f" `--replan`; {names}"
     )
+
+
+def _has_no_digest(head: str, rest: str) -> bool:
+    """Return True if a key changes no request and no verdict."""
+    of_judges = head == "judges" and rest.partition(".")[0] in JUDGE_KEYS_WITHOUT_DIGEST
+    return head in KEYS_WITHOUT_DIGEST or of_judges
 
 
 def _is_recipe_key(key: str, recipe: Recipe) -> bool:

@@ -436,6 +436,9 @@ def test_judged_run_is_recut_without_a_request(workdir: Path) -> None:
     assert report.drafts_accepted == report.drafts
     assert len(asked) == requests
     assert verify(workdir / "out").problems == []
+    # Not set in the recipe, and near to a key that a rebuild can change.
+    with pytest.raises(ConfigError, match="changes no stored verdict"):
+        api.rebuild(workdir / "out", overrides={"judges.quarantine.days": 3})
     for real in (
         "judges.panel",
         "judges.traps",
