@@ -46,6 +46,8 @@ LICENCE = "other"
 # dual-use prompt that asks for concepts as benign.
 BENIGN_DETAIL = 1
 DUAL_USE_DETAIL = 2
+PROTECTED_ROLE = "affected"
+"""Role of a person who was harmed, or who cares for one who was."""
 STATED_SHARE = 0.75
 """Share of malicious prompts that state their intent; the others show it by circumstances."""
 WISH_SHARE = 1 / 3
@@ -263,9 +265,11 @@ def _make_slots(context: PlanningContext, row: AxisRow, id_: str) -> Iterator[Pr
     malicious_evidence: Evidence = (
         "stated" if hash_fraction("evidence", id_) < STATED_SHARE else "contextual"
     )
-    yield PromptSlot("benign", 0, "none", min(detail, BENIGN_DETAIL))
+    # Words that show harm to the person, or care for one who was harmed, are evidence by definition.
+    evidence: Evidence = "protective" if row.get("role") == PROTECTED_ROLE else "none"
+    yield PromptSlot("benign", 0, evidence, min(detail, BENIGN_DETAIL))
     for paraphrase in range(context.plan.paraphrases):
-        yield PromptSlot("dual_use", paraphrase, "none", max(detail, DUAL_USE_DETAIL))
+        yield PromptSlot("dual_use", paraphrase, evidence, max(detail, DUAL_USE_DETAIL))
     yield PromptSlot("malicious", 0, malicious_evidence, max(detail, 2))
 
 
