@@ -151,7 +151,8 @@ def test_permitted_question_is_never_forbidden_by_style(
     expected = compute_expectation_at(policy, at)
     template = compiled.load_instructions_prompt()
     text = compiled.render_instructions(template, policy, expected, harm="soup.hot")
-    assert (STYLE_WORDS["intent_interrogation"] in text) != may_ask
+    assert not may_ask or STYLE_WORDS["intent_interrogation"] not in text
     assert (compiled.CLARIFY_WORDS["allowed"] in text) == may_ask
+    assert (compiled.CLARIFY_WORDS["forbidden"] in text) != may_ask
     ids = {q.id for q in compiled.compile_rubric(policy, expected).questions}
     assert ("style.intent_interrogation" in ids) != may_ask
