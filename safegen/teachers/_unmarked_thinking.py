@@ -182,7 +182,14 @@ CASE = re.compile(
 )
 QUOTATION = re.compile(r"[\"“„«][^\"”“»]{1,2000}[\"”“»]")
 OTHER_USER = re.compile(
-    r"\b(?:an?|one|each|every|another|our|your|this|new|first|second) (?:user|requester|customer|client)\b",
+    r"\b(?:an?|one|each|every|another|our|your|this|new|first|second) (?:user|requester|customer|client)"
+    r" (?:\w+ )?(?:writes?|wrote|asks?|asked|contact(?:s|ed)|call(?:s|ed)|complain(?:s|ed)|say?s|said|open(?:s|ed)"
+    r"|sen(?:ds|t)|wants?|wanted|reports?|reported)\b",
+    re.IGNORECASE,
+)
+CASE_HEADING = re.compile(
+    r"\b(?:cases?|examples?|logs?|transcripts?|chats?|stor(?:y|ies)|scenarios?|tickets?|dialogues?|conversations?"
+    r"|agents?|incidents?|exercises?|vignettes?|excerpts?|diary|interviews?|scenes?)\b",
     re.IGNORECASE,
 )
 ASIDE_STARTS = ("(", "[", "*", "_", "<!--", "---\n", "> ")
@@ -213,7 +220,6 @@ GERUND = re.compile(
     r"\b[a-z]{3,14}ing\b[^\n]{0,30}\b(?:user|request|query|prompt|question|response|answer|policy|policies|approach|intent)",
     re.IGNORECASE,
 )
-GERUND_START = re.compile(r"\A[\s*#]*[a-z]{3,14}ing\b", re.IGNORECASE)
 _OWN_MULLING = (
     r"\bi(?:['’]m| am) (?:now |currently |also )?(?:focus|consider|think|work|analy|explor|look|craft|plan|wrestl"
     r"|dig|delv|evaluat|assess|weigh|refin|zero|try)|\bi(?:['’]ve| have) (?:decided|determined|concluded|identified"
@@ -222,7 +228,7 @@ _OWN_MULLING = (
 OWN_MULLING = re.compile(_OWN_MULLING, re.IGNORECASE)
 MULLING = re.compile(rf"{_OWN_MULLING}|\b{_USER} {_ACT}", re.IGNORECASE)
 THINKING_HEADING = re.compile(
-    r"reason|think|thought|analy|approach|assess|intent|policy|request|query|\b(?:step|phase|plan|notes?)\b",
+    r"reason|think|thought|analy|approach|assess|intent|policy|request|query",
     re.IGNORECASE,
 )
 EMOJI_START = re.compile(r"\A\s*[💭🤔🧠]")
@@ -414,7 +420,11 @@ def _is_case(text: str, last: str) -> bool:
         return False
     before = text.rstrip()[: -len(last)].rstrip()
     line = before.rpartition("\n")[2].strip()
-    is_headed = HEADING_LINE.match(line) or HEADING_LINE.match(last.partition("\n")[0])
+    heads = (line, last.partition("\n")[0])
+    is_headed = any(
+        HEADING_LINE.match(head) and (head.endswith(":") or CASE_HEADING.search(head))
+        for head in heads
+    )
     return bool(is_headed or last.startswith(">") or OTHER_USER.search(before))
 
 
@@ -435,11 +445,6 @@ def _has_damaged_tags(text: str) -> bool:
     return HALF_TAG.search(text) is not None or QUOTED_TAGS.match(text) is not None
 
 
-# A heading such as "Case study" introduces the voice of another person.
-def _may_head_thinking(heading: str) -> bool:
-    return any(sign.search(heading) for sign in (GERUND, GERUND_START, THINKING_HEADING))
-
-
 def _is_mulled(heading: str, first: str) -> bool:
     """Check if a paragraph under a heading considers the request."""
     if GERUND.search(heading) and MULLING.search(first):
@@ -457,7 +462,8 @@ def _is_musing(text: str) -> bool:
     body = head[heading.end() :] if heading else head
     first = body.strip().partition("\n\n")[0]
     is_labelled = LABELLED.match(head) or START_LABEL.match(head)
-    is_case = heading is not None and not _may_head_thinking(heading[0])
+    # Only such a heading introduces the voice of another person; "Overview" may head thinking.
+    is_case = heading is not None and CASE_HEADING.search(heading[0]) is not None
     is_plan = _plans_own_answer(first)
     if (is_plan and (not is_case or decides_by_policy(first))) or (
         is_labelled and thinks_about_request(first)
