@@ -157,3 +157,18 @@ def test_policy_names_the_applicable_propositions(tmp_path: Path, more: str, pas
     context_ = replace(context(), expectation=make_expectation(policy_id=policy.policy_id))
     check = style(locales={"en": english()}, policies={policy.policy_id: policy})
     assert judge(check, "May I ask why you need it?", context_).passed is passed
+
+
+@pytest.mark.parametrize(("more", "passed"), [("", False), ("clarify: allowed\n", True)])
+def test_question_is_accepted_if_an_heir_of_base_allows_it(
+    tmp_path: Path, more: str, passed: bool
+) -> None:
+    path = tmp_path / "heir.yaml"
+    path.write_text(
+        "policy: heir\nversion: 1.0.0\ntitle: t\ninherits: base\nharms: [a.*]\nfacilitation: f\n"
+        + more
+    )
+    policy = loader.load_policy(str(path))
+    context_ = replace(context(), expectation=make_expectation(policy_id=policy.policy_id))
+    check = style(locales={"en": english()}, policies={policy.policy_id: policy})
+    assert judge(check, "May I ask why you need it?", context_).passed is passed
