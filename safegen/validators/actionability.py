@@ -19,12 +19,17 @@ from safegen.core.types import (
     ValidatorTraits,
     Verdict,
 )
-from safegen.validators import _text
+from safegen.validators import _rule_model, _text
+from safegen.validators._rule_model import RuleReading
 
 NAME = "actionability"
 Code = Literal["within_ceiling", "above_ceiling", _text.Unread]
 TRAITS: ValidatorTraits[Code] = ValidatorTraits(
-    get_args(Code), labels=("ceiling",), signals={"above_ceiling": "unsafe_detail"}
+    get_args(Code),
+    labels=("ceiling",),
+    signals={"above_ceiling": "unsafe_detail"},
+    warm_up=_rule_model.warm_up,
+    version="2",
 )
 GRAVE_EXCESS = 3
 """Levels above the ceiling from which a text is rated `moderate`, so that it is deleted."""
@@ -57,17 +62,19 @@ def actionability(*, locales: Mapping[str, Locale]) -> DraftValidator:
 
     The reason names the delivered level and the evidence shows its first part. Level 4: code, a
     command, parameters, or a procedure with settings. Level 3: at least three hands-on steps in a
-    list or in prose, or fewer with amounts, codes or inputs, or four amounts. Lower levels never
-    fail. A text three levels above the ceiling is rated `moderate`, so that it is deleted.
+    list or in prose, or fewer with amounts, codes or inputs, or four amounts, or a sentence that a
+    classifier reads as part of a procedure. Lower levels never fail. A text three levels above the ceiling is rated `moderate`, so that it is deleted.
     """
 
     async def check(draft: Draft, context: DraftContext) -> Verdict:
         response_or_verdict = _text.require_response(
-            NAME, draft.response, locales, context.scenario.language
+            NAME, draft.response, locales, context.scenario.language, version=TRAITS.version
         )
         if isinstance(response_or_verdict, Verdict):
             return response_or_verdict
-        delivered = measure_detail(*response_or_verdict)
+        response, locale = response_or_verdict
+        reading = await _rule_model.read_faults(response, context.scenario.language)
+        delivered = measure_detail(response, locale, reading=reading)
         ceiling = context.expectation.ceiling
         excess = delivered.level - ceiling
         if delivered.level >= 3 and excess > 0:
@@ -93,8 +100,8 @@ def actionability(*, locales: Mapping[str, Locale]) -> DraftValidator:
     return check
 
 
-def measure_detail(text: str, locale: Locale) -> Delivered:
-    """Measure the detail that a text delivers, by its form."""
+def measure_detail(text: str, locale: Locale, *, reading: RuleReading | None = None) -> Delivered:
+    """Measure the detail that a text delivers, by its form and by the classifier's `reading`."""
     read = text[:MAX_READ_CHARS]
     level, evidence = proven_detail(read)
     if level == DETAIL_LEVELS[-1]:
@@ -107,6 +114,8 @@ def measure_detail(text: str, locale: Locale) -> Delivered:
     if level:
         parts = [part.strip(" \n.,;:") for part in [*steps[:2], *settings[:2], *inputs[:2]]]
         return Delivered(level, ", ".join(parts))
+    if reading and (sentence := reading.find("procedure")):
+        return Delivered(3, sentence)
     return Delivered(_estimate_level(read, locale), "")
 
 

@@ -27,6 +27,7 @@ Code = Literal[
 TRAITS: ValidatorTraits[Code] = ValidatorTraits(
     get_args(Code),
     labels=(),
+    version="2",
     hard=(
         "replacement_character",
         "mojibake",
@@ -51,7 +52,7 @@ _CONTEXT = 20
 # Most answers hold quotes, dashes and accents alone. One class is searched ten times as fast as all faults.
 _SUSPECT = re.compile(
     "[\x80-\x9f\u00ad\u00c2\u00c3\u00d0\u00d1\u00e2\u00ef\u00f0\u0370-\u058f\u13a0-\u13fd\u180e\u200b-\u200f\u2028-\u202e"
-    "\u2060-\u2069\uab70-\uabbf\ud800-\uf8ff\ufdd0-\ufdef\ufe00-\ufe0f\ufeff\uff21-\uff5a\ufff9-\uffff"
+    "\u2060-\u2069\uab70-\uabbf\ud800-\uf8ff\ufdd0-\ufdef\ufe00-\ufe0f\ufeff\uff21-\uff5a\ufff9-\uffff\u251c"
     "\U0001d400-\U0001d7ff\U000e0000-\U0010ffff]"
 )
 _ASCII_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
@@ -65,6 +66,8 @@ _MOJIBAKE = re.compile(
     "[\u00c3\u00c2][\u0080-\u00bf\u20ac\u201a\u0192\u201e\u2026\u2020\u2021\u02c6\u2030\u0160\u2039\u0152\u2018\u2019\u201c\u201d\u2022"
     "\u2013\u2014\u02dc\u2122\u0161\u203a\u0153]|\u00e2(?:\u20ac|\u0080|\u2020|\u201a|\u201e\u00a2|\u0153)|\u00ef\u00bf\u00bd|\u00ef\u00bb\u00bf|\u00f0\u0178"
     "|[\u00d0\u00d1][\u0080-\u00bf\u2018-\u2022\u0160\u0161\u20ac\u0192]"
+    # The same read as Windows-1251 and as code page 437
+    "|(?:[\u0420\u0421][\u0402-\u040f\u0450-\u045f\u00a0-\u00bf\u2018-\u203a\u20ac\u2116\u2122]){2,}|[A-Za-z]\u251c[\u0080-\u02ff\u2500-\u25ff]"
 )
 _PRIVATE = re.compile("[\ue000-\uf8ff\ufdd0-\ufdef\ufffe\uffff\U000f0000-\U0010fffd]")
 _HIDDEN = "\u180e\u200b-\u200d\u2060-\u2064\ufeff"
@@ -95,6 +98,17 @@ _CODE = re.compile(
 _ESCAPE = re.compile(
     r"\\[nrt](?![a-z])|\\u[0-9a-fA-F]{4}|&(?:amp|quot|lt|gt|nbsp|apos|rsquo|lsquo|rdquo|ldquo|mdash|ndash|#\d{2,5}|#x[0-9a-fA-F]{2,5});"
 )
+# Named letters of HTML, which are never written on purpose but in a text on HTML.
+_ENTITY = re.compile(
+    r"&(?:[aeiouyAEIOUYnNcC](?:acute|grave|circ|uml|tilde|cedil|ring|slash)|szlig|euro|pound|hellip|copy|deg|frac12|times|amp|quot|nbsp|rsquo|lsquo|rdquo|ldquo|mdash|ndash|#\d{2,5}|#x[0-9a-fA-F]{2,5});"
+)
+_MARKUP = re.compile(
+    r"</?(?:b|i|u|p|br|strong|em|span|div|li|ul|ol|h[1-6]|font|sup|sub)(?: [^<>]{0,80})?/?>"
+    r"|\\x[0-9a-fA-F]{2}|(?<![\w/?=&.-])\w*%[0-9A-F]{2}(?!\d)|=[0-9A-F]{2}=[0-9A-F]{2}"
+)
+_ON_MARKUP = re.compile(
+    r"html|entit|escap|unicode|encod|regex|json|\btags?\b|percent|url|markup|\bxml", re.IGNORECASE
+)
 MIN_ESCAPES = 2
 """Escapes in a text from which it was encoded twice."""
 
@@ -116,7 +130,7 @@ def encoding() -> DraftValidator:
 
     async def check(draft: Draft, context: DraftContext) -> Verdict:
         if draft.response is None:
-            return _text.make_no_response_verdict(NAME)
+            return _text.make_no_response_verdict(NAME, version=TRAITS.version)
         text = draft.response[:MAX_READ_CHARS]
         fault = _find_fault(text, context.scenario.language.split("-")[0])
         # A cut text has lost the ends of its blocks.
@@ -145,7 +159,7 @@ def _find_fault(text: str, language: str) -> _Fault | None:
     if is_suspect and (fault := _find_odd_character(text, language)):
         return fault
     # A short form of these marks is missing from most answers, and removing code costs more.
-    if not any(mark in text for mark in ("<", "[", "\\", "&")):
+    if not any(mark in text for mark in ("<", "[", "\\", "&", "%", "=")):
         return None
     prose = _CODE.sub(lambda match: " " * len(match[0]), text)
     if token := find_control_token(prose):
@@ -154,7 +168,19 @@ def _find_fault(text: str, language: str) -> _Fault | None:
     escapes = list(_ESCAPE.finditer(prose))
     if len(escapes) >= MIN_ESCAPES:
         return _Fault("escaped_text", *escapes[0].span())
-    return None
+    return _find_markup(prose)
+
+
+def _find_markup(prose: str) -> _Fault | None:
+    found = _ENTITY.search(prose)
+    if found is None:
+        marks = list(_MARKUP.finditer(prose))
+        found = (
+            marks[0] if len(marks) >= MIN_ESCAPES or "=" in "".join(m[0] for m in marks) else None
+        )
+    if found is None or _ON_MARKUP.search(prose):
+        return None
+    return _Fault("escaped_text", *found.span())
 
 
 def _find_odd_character(text: str, language: str) -> _Fault | None:

@@ -13,7 +13,7 @@ from safegen.core.function_words import list_function_words
 from safegen.core.types import Draft, DraftContext, DraftValidator, ValidatorTraits, Verdict
 from safegen.policy.compile import iter_instruction_texts
 from safegen.policy.spec import Policy
-from safegen.validators import _text
+from safegen.validators import _rule_model, _text
 
 NAME = "policy_leak"
 Code = Literal[
@@ -22,6 +22,7 @@ Code = Literal[
     "talks_about_guidelines",
     "refers_to_policy",
     "quotes_policy",
+    "resembles_leak",
     "no_policy",
     "no_response",
 ]
@@ -29,7 +30,8 @@ TRAITS: ValidatorTraits[Code] = ValidatorTraits(
     get_args(Code),
     hard=("names_rule", "talks_about_guidelines", "refers_to_policy", "quotes_policy"),
     labels=(),
-    version="2",
+    warm_up=_rule_model.warm_up,
+    version="3",
 )
 RUN_WORDS = 5
 """Words in a row that make a quotation, if enough of them are distinctive."""
@@ -70,7 +72,7 @@ def policy_leak(*, locales: Mapping[str, Locale], policies: Mapping[str, Policy]
     Leaks are ids of rules, the policy's name with version, talk of the guidelines, instructions or
     ceilings that the writer was given, 7 words in a row of the spec or of the compiled instructions,
     and 5 words in a row of which 3 are not common. Words that the prompt or the goal's knowledge
-    also holds are no leak. "The policy says" counts only if the prompt mentions no policies, rules
+    also holds are no leak. A classifier finds other wording; that is no hard rejection. "The policy says" counts only if the prompt mentions no policies, rules
     or instructions.
     """
     secrets: dict[str, _SecretPatterns] = {}
@@ -86,6 +88,16 @@ def policy_leak(*, locales: Mapping[str, Locale], policies: Mapping[str, Policy]
         for code, reason, evidence in _iter_leaks(draft.response, context, locale, known):
             return _text.make_verdict(
                 NAME, TRAITS, passed=False, code=code, reason=reason, evidence=evidence
+            )
+        reading = await _rule_model.read_faults(draft.response, context.scenario.language)
+        if reading and (sentence := reading.find("leak")):
+            return _text.make_verdict(
+                NAME,
+                TRAITS,
+                passed=False,
+                code="resembles_leak",
+                reason="resembles talk of its guidelines",
+                evidence=sentence,
             )
         if known is None:
             return _text.unscored(

@@ -10,7 +10,8 @@ from safegen.config.language_pack import Locale
 from safegen.core.types import Draft, DraftContext, DraftValidator, ValidatorTraits, Verdict
 from safegen.policy.schema import DEFAULT_STYLE, Proposition
 from safegen.policy.spec import Policy
-from safegen.validators import _text
+from safegen.validators import _rule_model, _text
+from safegen.validators._rule_model import Fault, RuleReading
 
 NAME = "style"
 Code = Literal[
@@ -23,10 +24,20 @@ TRAITS: ValidatorTraits[Code] = ValidatorTraits(
     labels=(),
     signals=dict.fromkeys(get_args(Proposition), "tone"),
     teachable=get_args(Proposition),
-    version="2",
+    warm_up=_rule_model.warm_up,
+    version="3",
     passes_by_score=True,
 )
 PROPOSITIONS: tuple[Proposition, ...] = get_args(Proposition)
+_CLASSIFIED: Mapping[Proposition, Fault] = {
+    "preaching": "preaching",
+    "judgement": "judgement",
+    "meta_commentary": "meta_commentary",
+    "disclaimer": "disclaimer",
+    "praise": "praise",
+    "restatement": "restatement",
+}
+"""Propositions that a classifier finds in wording that no pattern has."""
 MORAL_WORDS = 2
 """Different moral words within three sentences, or within a text, that moralise."""
 WORDS_PER_MORAL_WORD = 25
@@ -81,6 +92,7 @@ def style(
             applying=applying,
             prompt=context.scenario.plain_request,
             max_apologies=max_apologies,
+            reading=await _rule_model.read_faults(response, context.scenario.language),
         )
         if not failed:
             return _text.make_verdict(
@@ -107,6 +119,7 @@ def find_failed_propositions(
     applying: tuple[Proposition, ...] = DEFAULT_STYLE,
     prompt: str = "",
     max_apologies: int = 1,
+    reading: RuleReading | None = None,
 ) -> dict[Proposition, str]:
     """Map each applying proposition that holds for a text to the words that show it.
 
@@ -116,6 +129,7 @@ def find_failed_propositions(
         applying: the propositions to check.
         prompt: the last user turn, for `restatement` and for moral words of its subject.
         max_apologies: apologies that are not too many.
+        reading: scores of the classifier, if the language has one.
     """
     answer = _text.own_words(text)
     evidence: dict[Proposition, str] = {}
@@ -133,6 +147,8 @@ def find_failed_propositions(
             words = _find_sermon(answer, locale, prompt=prompt)
         if not words and name == "restatement":
             words = _find_repeated_prompt(answer, prompt)
+        if not words and reading and name in _CLASSIFIED:
+            words = reading.find(_CLASSIFIED[name])
         if words:
             evidence[name] = words
     return evidence
