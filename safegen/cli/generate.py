@@ -256,6 +256,8 @@ def _report_run(
     if json:
         sys.stdout.write(format_json_line(api.summarise(run, losses, min_yield=min_yield)))
     print_summary(run, losses, until=until)
+    for warning in api.list_warnings(run):
+        print_message(warning, name="warning")
     is_incomplete = bool(losses.failed_requests or api.count_unlabelled(run))
     has_failed = _report_empty(run.report) or _report_yields(run.report, min_yield)
     return has_failed or int(strict and is_incomplete)

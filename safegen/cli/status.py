@@ -22,6 +22,7 @@ from safegen.cli.render.console import (
     make_text,
     print_out,
 )
+from safegen.cli.render.errors import print_message
 from safegen.cli.render.summary import iter_effect_facts, iter_import_facts, iter_jury_facts
 from safegen.core.plural import format_plural
 from safegen.pipeline import api
@@ -71,6 +72,9 @@ def verify_dataset(folder: Path, *, plugins: Sequence[str], json: bool) -> int:
         ("run", compared),
     ]
     print_out(out, make_fact_table(pairs, width=10))
+    if result.is_compared:
+        for warning in api.list_warnings(api.open_run(folder)):
+            print_message(warning, name="warning")
     return 0
 
 

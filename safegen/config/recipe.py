@@ -22,6 +22,7 @@ from pydantic import (
 )
 
 from safegen.config.assurance import AssuranceBounds, BelowRule, check_traps
+from safegen.config.contacts import ContactChoice, ContactSettings
 from safegen.config.fields import require_distinct_names
 from safegen.config.plan import Plan
 from safegen.config.taxonomy import FrozenModel, Slug, Text
@@ -222,6 +223,8 @@ class Recipe(FrozenModel):
     """Policy specs, by name or path; a spec for a leaf takes precedence over a spec for its domain."""
     locales: tuple[Text, ...] = Field(default=("en",), min_length=1, max_length=1)
     """One language, that of the written sets of the taxonomy."""
+    contacts: ContactChoice = ContactSettings()
+    """Registries of contacts whose entries answers may quote, such as `[US]`; default none: answers name no number."""
     plan: Plan = Plan()
     """Selection of scenarios, and number of drafts."""
     teachers: Teachers = Teachers()
@@ -241,6 +244,7 @@ class Recipe(FrozenModel):
             "detail_ceiling",
             "encoding",
             "personal_data",
+            "contacts",
             "regulated_advice",
         )
     )
@@ -337,6 +341,8 @@ class Recipe(FrozenModel):
         data = self.model_dump(mode="json")
         # A run of an older version has no digest of this key, and resumes if the key is not set.
         unset = {key for key in ("redact", "policy_effect") if data[key] is None}
+        if self.contacts == ContactSettings():
+            unset.add("contacts")
         omitted = KEYS_WITHOUT_DIGEST | unset
         if self.policy_effect is None or self.teachers.student is None:
             data["teachers"].pop("student")

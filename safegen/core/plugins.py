@@ -26,7 +26,7 @@ from safegen.core.spelling import SpellingConflict, unify_names
 from safegen.core.suggestions import suggest_names
 from safegen.core.types import TeacherTraits, ValidatorTraits
 
-COLLABORATORS = ("locales", "policies", "phrasers", "journal", "meter", "limiters")
+COLLABORATORS = ("locales", "policies", "contacts", "phrasers", "journal", "meter", "limiters")
 """Parameters that safegen passes; a recipe cannot set them."""
 KINDS = {
     "teachers": "safegen.teachers",

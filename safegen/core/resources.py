@@ -20,6 +20,7 @@ KINDS = {
     "policies": ("prompts/policies", "*.yaml"),
     "prompts": ("prompts", "*.j2"),
     "locales": ("prompts/locales", "*.yaml"),
+    "contacts": ("prompts/locales/contacts", "*.yaml"),
     "scripts": ("prompts/scripts", "*.yaml"),
     "traps": ("prompts/traps", "*.yaml"),
     "recipes": ("recipes", "*.yaml"),

@@ -9,11 +9,12 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
 
+from safegen.config.contacts import Contacts
 from safegen.config.recipe import Recipe
 from safegen.core.errors import DatasetInvalid
 from safegen.coverage.ledger import StageCounts
 from safegen.dataset import layout
-from safegen.dataset.card import render_card
+from safegen.dataset.card import NO_CONTACTS, render_card
 from safegen.dataset.curate import CurationResult
 from safegen.dataset.curation.split import SPLITS, split_of
 from safegen.dataset.dataset_info import DATASET_INFO, describe_for_llama_factory
@@ -124,6 +125,7 @@ def build_dataset(
     trusted: Sequence[str] = (),
     inputs: MeasureInputs | None = None,
     overrides: Mapping[str, object] = MappingProxyType({}),
+    contacts: Contacts = NO_CONTACTS,
 ) -> BuildReport:
     """Build the dataset of a curated run in its output folder.
 
@@ -136,6 +138,7 @@ def build_dataset(
         trusted: modules that views may be imported from.
         inputs: inputs of the measures.
         overrides: keys of acceptance that differ from the recipe of the run, by dotted key.
+        contacts: the registries of contacts, for the card.
 
     Raises:
         ConfigError: a view cannot be made, or is named twice.
@@ -163,6 +166,7 @@ def build_dataset(
             trusted=trusted,
             overrides=overrides,
             judge_results=judge_results,
+            contacts=contacts,
         )
         files |= _write_texts(staged, card, describe_for_llama_factory(views, view_rows))
         manifest = compose_manifest(

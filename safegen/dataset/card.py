@@ -13,6 +13,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
+from safegen.config.contacts import Contacts
 from safegen.config.recipe import Recipe
 from safegen.core.types import INTENTS, MODES
 from safegen.dataset.coverage_report import compare_certificates
@@ -46,6 +47,7 @@ SIZE_CATEGORIES = (
     (1_000_000, "100K<n<1M"),
 )
 RESULTS = ("passed", "failed", "unscored")
+NO_CONTACTS = Contacts()
 LEAF = "harm"
 """Axis with too many values for the columns of a table."""
 
@@ -79,6 +81,7 @@ def render_card(
     trusted: Sequence[str] = (),
     overrides: Mapping[str, object] = MappingProxyType({}),
     judge_results: JudgeResults = NO_JUDGES,
+    contacts: Contacts = NO_CONTACTS,
 ) -> str:
     """Render the README of a dataset.
 
@@ -92,6 +95,7 @@ def render_card(
         trusted: modules that plug-ins may be imported from.
         overrides: keys of acceptance that differ from the recipe of the run.
         judge_results: the results of the judges on traps and against people.
+        contacts: the registries of contacts whose entries answers may quote.
     """
     filled = filled_splits(view_rows)
     preferred = choose_preferred(list(filled), views)
@@ -111,6 +115,9 @@ def render_card(
         "view_table": [(v, *(view_rows.rows[v].get(s, 0) for s in SPLITS)) for v in filled],
         "empty_views": list(_list_empty_views(view_rows, recipe, views, trusted)),
         "partial_views": list(_list_partial_views(view_rows, views)),
+        "contact_table": _contact_table(contacts),
+        "contact_day": contacts.quoting_day,
+        "unquoted": _count_unquoted(contacts),
         "domain_table": _domain_table(stats),
         "intent_table": _intent_table(stats),
         "surface_table": _surface_table(figures),
@@ -247,6 +254,27 @@ def _domain_table(stats: RunStats) -> list[CardRow]:
         (domain, *(modes.get(mode, 0) for mode in MODES), sum(modes.values()))
         for domain, modes in stats.count_domain_modes().items()
     ]
+
+
+def _contact_table(contacts: Contacts) -> list[CardRow]:
+    # The state of a day that the files give, so that the card is equal on every day.
+    return [
+        (
+            registry.region,
+            contact.name,
+            contact.purpose,
+            contact.reach.describe(),
+            contact.status_on(contacts.quoting_day),
+            contact.last_day or "",
+        )
+        for registry in contacts.chosen
+        for contact in registry.contacts
+    ]
+
+
+def _count_unquoted(contacts: Contacts) -> int:
+    quotable = sum(map(len, contacts.quotable.values()))
+    return sum(len(registry.contacts) for registry in contacts.chosen) - quotable
 
 
 def _intent_table(stats: RunStats) -> list[CardRow]:

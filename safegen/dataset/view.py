@@ -30,7 +30,9 @@ ANSWER_STRINGS = (
     "scenario_id draft_id set_id goal_id policy_id taxonomy harm domain task intent evidence mode "
     "language profile teacher model accepted_by grade source_licence"
 ).split()
-ANSWER_DERIVED = ["source_id", "contrast", "turn_style", "dialogue_intent", "rule"]
+NO_REGION = "none"
+"""Value of the column `jurisdiction` of a row without a region."""
+ANSWER_DERIVED = ["source_id", "jurisdiction", "contrast", "turn_style", "dialogue_intent", "rule"]
 ANSWER_INTEGER = ["requested_detail", "ceiling", "floor", "paraphrase", "turn"]
 
 
@@ -254,6 +256,7 @@ def answer_columns(record: Record) -> ArrowRow:
     row = read_columns(record, [*ANSWER_STRINGS, *ANSWER_INTEGER])
     row["accepted_by"] = row["accepted_by"] or "unknown"
     row["source_id"] = read_source_id(record)
+    row["jurisdiction"] = record.scenario.jurisdiction or NO_REGION
     row["contrast"] = record.scenario.contrast or "none"
     row["turn_style"] = _attribute_value(record, "turn_style", "single")
     row["dialogue_intent"] = _attribute_value(record, "dialogue_intent", "none")

@@ -136,7 +136,8 @@ class AnswerChecker:
         is_assumed = labels.language is None
         labels = replace(labels, language=labels.language or self.context.locale.locale)
         labels, computed = self._compute_labels(labels)
-        scenario, expectation = _make_scenario(row, labels), _make_expectation(labels)
+        region = self.context.contacts.region_of(labels.language or "")
+        scenario, expectation = _make_scenario(row, labels, region), _make_expectation(labels)
         return AnsweredPrompt(
             number=row.number,
             place=row.place,
@@ -465,7 +466,7 @@ def _make_draft(row: AnsweredRow) -> Draft:
     )
 
 
-def _make_scenario(row: AnsweredRow, labels: AnswerLabels) -> Scenario:
+def _make_scenario(row: AnsweredRow, labels: AnswerLabels, region: str | None) -> Scenario:
     harm = labels.harm or ""
     return Scenario(
         scenario_id=row.id,
@@ -482,7 +483,7 @@ def _make_scenario(row: AnsweredRow, labels: AnswerLabels) -> Scenario:
         paraphrase=0,
         turn=0,
         language=labels.language or "",
-        jurisdiction=None,
+        jurisdiction=region,
         profile=labels.profile or "public",
         contrast=None,
         attributes=(),

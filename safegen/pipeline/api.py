@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -35,6 +36,7 @@ from safegen.dataset.judge_results import jury_to_json
 from safegen.dataset.run_stats import list_refusals
 from safegen.pipeline import snapshot, user_prompts
 from safegen.pipeline._threads import run_in_own_loop, run_in_thread
+from safegen.pipeline.contact_warnings import UnixClock, day_of, list_contact_warnings
 from safegen.pipeline.recut import Recut, make_recut
 from safegen.pipeline.resolve import (
     ResolvedRecipe,
@@ -363,6 +365,7 @@ def build(
         policies=inputs.policies,
         fingerprints=inputs.fingerprints,
         trusted=inputs.trusted,
+        contacts=inputs.contacts,
         inputs=_make_measure_inputs(folder, inputs, curated),
     )
 
@@ -385,6 +388,20 @@ def _make_measure_inputs(
         hedge_patterns={} if hedges is None else {inputs.locale.locale: hedges},
         target=target,
     )
+
+
+def list_warnings(run: Run, *, clock: UnixClock = time.time) -> tuple[str, ...]:
+    """List the warnings about unchecked and stale contacts that answers of a run may quote.
+
+    Args:
+        run: a run.
+        clock: returns seconds since 1970.
+
+    Raises:
+        StoreDamaged: the snapshot cannot be read.
+    """
+    context = snapshot.read_snapshot(run.folder, run.recipe, user_prompts=run.prompts)
+    return list_contact_warnings(context, today=day_of(clock()))
 
 
 class Rebuild(NamedTuple):

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 
+from safegen.config.contacts import Contacts
 from safegen.core.templates import PromptTemplate
 from safegen.core.types import WRAPPER, Expectation, Message, Scenario, Tier
 from safegen.policy.compile import render_instructions
@@ -13,8 +14,8 @@ from safegen.policy.decide import is_drafted_without_spec
 from safegen.policy.spec import Policy
 from safegen.scenarios.wrapper import Wrapper
 
-SystemRenderer = Callable[[Expectation, str, str, str], str]
-"""A function from expectation, harm, operator turn and style to the drafter's system turn."""
+SystemRenderer = Callable[[Expectation, str, str, str, str | None], str]
+"""A function from expectation, harm, operator turn, style and region to the drafter's system turn."""
 # Bounded, because each imported prompt may bring an operator turn of its own.
 SYSTEM_TURNS = 1_024
 """System turns that a renderer keeps, of a few kB each."""
@@ -38,21 +39,30 @@ def choose_style(styles: Sequence[str], candidate: int, *, drafters: int) -> str
 
 
 def make_system_renderer(
-    template: PromptTemplate, policies: Mapping[str, Policy]
+    template: PromptTemplate, policies: Mapping[str, Policy], contacts: Contacts
 ) -> SystemRenderer:
     """Make a function that renders system turns and keeps the latest ones.
 
     Args:
         template: the draft prompt.
         policies: the specs by id.
+        contacts: the registries, whose fitting entries an answer may quote.
     """
 
     # Many rows share these values, and rendering costs more than the rest of a draft's messages.
     @lru_cache(maxsize=SYSTEM_TURNS)
-    def render(expectation: Expectation, harm: str, operator: str, style: str) -> str:
+    def render(
+        expectation: Expectation, harm: str, operator: str, style: str, region: str | None
+    ) -> str:
         policy = policies[expectation.policy_id]
         return render_instructions(
-            template, policy, expectation, harm=harm, operator=operator, style=style
+            template,
+            policy,
+            expectation,
+            harm=harm,
+            operator=operator,
+            style=style,
+            contacts=contacts.list_fitting(region, harm=harm, required=expectation.required),
         )
 
     return render
@@ -93,7 +103,8 @@ def build_draft_messages(
         # With the operator's own turn, which the spec's instructions would replace.
         return (*extra_turn, *scenario.messages)
     operator = [m["content"] for m in scenario.messages if m["role"] == "system"]
-    system = render(expectation, scenario.harm, "\n".join(operator), style)
+    region = scenario.jurisdiction
+    system = render(expectation, scenario.harm, "\n".join(operator), style, region)
     system = f"{system}\n\n{note}" if note else system
     # The instructions quote the operator's turn, and many endpoints accept one system turn.
     turns = [m for m in scenario.messages if m["role"] != "system"]

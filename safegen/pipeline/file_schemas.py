@@ -26,6 +26,7 @@ DESCRIPTIONS: Mapping[str, str] = {
     "policy": "what a response about some leaves may contain, and the spec's own cases",
     "locale": "a language: operator turns, phrases and the validators' patterns",
     "overlay": "a language pack that inherits another one, for example with your own operator turns",
+    "contacts": "the telephone numbers and links of a region that answers may quote",
     "axes": "the axes over which sets vary, and the combinations that are excluded",
 }
 """One line on each kind of file."""
@@ -35,6 +36,7 @@ KINDS = tuple(DESCRIPTIONS)
 def load_models() -> dict[str, type[BaseModel]]:
     """Import the model that validates each kind of file."""
     # Here, because the models import pydantic and `safegen --help` lists the kinds without it.
+    from safegen.config.contacts import ContactRegistry
     from safegen.config.goals import DialoguesFile, GoalsFile, ScriptsFile
     from safegen.config.language_pack import Locale, Overlay
     from safegen.config.recipe import Recipe
@@ -51,6 +53,7 @@ def load_models() -> dict[str, type[BaseModel]]:
         "policy": Spec,
         "locale": Locale,
         "overlay": Overlay,
+        "contacts": ContactRegistry,
         "axes": Axes,
     }
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import NamedTuple
 
+from safegen.config.contacts import Contacts
 from safegen.core.errors import ItemError, RunError, UserError
 from safegen.core.hashing import text_sha256
 from safegen.core.progress import Progress
@@ -119,6 +120,8 @@ class Workers:
     """They judge the drafts of a set against each other when all of them have their verdicts."""
     wrappers: Mapping[str, Wrapper] = field(default_factory=dict[str, Wrapper])
     """Wrappers of the plan by name; the drafter reads their notes."""
+    contacts: Contacts = field(default_factory=Contacts)
+    """The registries, whose fitting entries an answer may quote."""
     styles: tuple[str, ...] = ()
     """Styles of the candidates, see `choose_style`."""
     reasoning: bool = False
@@ -172,8 +175,8 @@ class Workers:
 
     @cached_property
     def render_system(self) -> SystemRenderer:
-        """Render the system turn of an expectation, harm, operator turn and style; texts are cached."""
-        return make_system_renderer(self.draft_prompt, self.policies)
+        """Render the system turn of an expectation, harm, operator turn, style and region; texts are cached."""
+        return make_system_renderer(self.draft_prompt, self.policies, self.contacts)
 
 
 class SetResult(NamedTuple):

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from safegen.config import language_pack, recipe as recipes, taxonomy
+from safegen.config import contacts as registries, language_pack, recipe as recipes, taxonomy
+from safegen.config.contacts import Contacts
 from safegen.config.language_pack import Locale
 from safegen.config.recipe import PluginRef, Recipe
 from safegen.config.taxonomy import Taxonomy
@@ -71,6 +72,7 @@ LOOPBACK = "127.0.0.1"
 LOOPBACK_NAMES = ("localhost", LOOPBACK, "::1", "0.0.0.0")
 """Names of this machine in an address."""
 RECIPE, POLICY, PROMPTS, PLUGIN = "recipe", "policy", "prompts", "plugin"
+CONTACTS = "contacts"
 EVALUATION = "evaluation"
 """Kind of the mark that a run holds answers without the spec."""
 
@@ -109,6 +111,8 @@ class RunContext:
     tree: Taxonomy
     policies: tuple[Policy, ...]
     locale: Locale
+    contacts: Contacts = field(default_factory=Contacts)
+    """The known registries of contacts; none if no part of the recipe reads them."""
     trusted: tuple[str, ...] = ()
     user_prompts: UserPrompts | None = None
     """A user's prompts, in place of the taxonomy's sets."""
@@ -129,7 +133,9 @@ class RunContext:
         Raises:
             ConfigError: a pattern matches no leaf, or not exactly one spec applies to a leaf.
         """
-        return PlanningContext.create(self.recipe.plan, self.tree, self.policies, self.locale)
+        return PlanningContext.create(
+            self.recipe.plan, self.tree, self.policies, self.locale, contacts=self.contacts
+        )
 
     def make_wrappers(self) -> dict[str, Wrapper]:
         """Build the wrappers of the plan, by name.
@@ -163,7 +169,9 @@ class RunContext:
         """
         plan = self.recipe.plan
         full = plan if plan.sets_per_harm == 0 else plan.model_copy(update={"sets_per_harm": None})
-        return PlanningContext.create(full, self.tree, self.policies, self.locale)
+        return PlanningContext.create(
+            full, self.tree, self.policies, self.locale, contacts=self.contacts
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,6 +200,11 @@ class ResolvedRecipe(RunContext):
         for kind, name in self._named_files():
             sha256 = file_sha256(resources.find_file(KINDS[kind], name))
             digests.setdefault(kind, {})[name] = sha256
+        if self.contacts.registries:
+            digests[CONTACTS] = {
+                region: digest(registry.model_dump(mode="json"))
+                for region, registry in self.contacts.registries.items()
+            }
         if self.user_prompts is not None:
             # One name for all files: a renamed file is the same input.
             digests[PROMPTS] = {PROMPTS: self.user_prompts.digest}
@@ -255,11 +268,14 @@ def resolve_recipe(recipe: Recipe | str, *, trusted: Sequence[str] = ()) -> Reso
     policies = tuple(_read_policies(loaded.policies, locator))
     with locator.prefix_errors("locales"):
         locale = language_pack.load_locale(loaded.locales[0])
+    with locator.prefix_errors("contacts"):
+        contacts = _load_contacts(loaded, trusted)
     inputs = ResolvedRecipe(
         recipe=loaded,
         tree=tree,
         policies=policies,
         locale=locale,
+        contacts=contacts,
         draft_prompt=templates.load_template(
             "draft", blocks=["system"], fields=["instructions", "operator", "style"]
         ),
@@ -293,6 +309,22 @@ def resolve_recipe(recipe: Recipe | str, *, trusted: Sequence[str] = ()) -> Reso
         for ref in loaded.views:
             make_view(ref, trusted=trusted)
     return inputs
+
+
+def _load_contacts(recipe: Recipe, trusted: Sequence[str]) -> Contacts:
+    """Load the registries of contacts if the recipe chooses one or has a validator that reads them."""
+    is_read = recipe.contacts.regions or any(
+        takes_contacts(ref, trusted=trusted) for ref in recipe.validators
+    )
+    return registries.load_contacts(recipe.contacts) if is_read else Contacts()
+
+
+def takes_contacts(ref: PluginRef, *, trusted: Sequence[str]) -> bool:
+    """Return True if a validator reads the registries of contacts; an untrusted one reads nothing."""
+    if not plugins.is_allowed(ref.use, trusted):
+        return False
+    factory = plugins.find_factory("validators", ref.use, trusted=trusted)
+    return CONTACTS in inspect.signature(factory).parameters
 
 
 def _read_policies(names: Sequence[str], locator: recipes.SourceLocator) -> Iterator[Policy]:
@@ -568,6 +600,7 @@ def _build_validators(
     collaborators = {
         "locales": {inputs.locale.locale: inputs.locale},
         "policies": {p.policy_id: p for p in inputs.policies},
+        "contacts": inputs.contacts,
         "phrasers": phrasers,
     }
     for ref in inputs.recipe.validators:

@@ -10,11 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Generic, NamedTuple, TypeVar
+from typing import Annotated, Any, Generic, NamedTuple, Self, TypeVar
 
-from pydantic import BaseModel, Field, RootModel, ValidationError
+from pydantic import BaseModel, Field, RootModel, ValidationError, model_validator
 
-from safegen.config import language_pack, recipe as recipes, taxonomy
+from safegen.config import contacts as registries, language_pack, recipe as recipes, taxonomy
+from safegen.config.contacts import ContactRegistry, Contacts
+from safegen.config.fields import FrozenModel
 from safegen.config.language_pack import Locale
 from safegen.config.recipe import Recipe
 from safegen.config.taxonomy import Taxonomy, TaxonomyFile
@@ -23,6 +25,7 @@ from safegen.core.errors import AssetNotFound, RecipeMismatch, StoreDamaged, Use
 from safegen.coverage import axes as axes_file
 from safegen.coverage.axes import Axes
 from safegen.pipeline.resolve import (
+    CONTACTS,
     PLUGIN,
     POLICY,
     PROMPTS,
@@ -48,6 +51,21 @@ M = TypeVar("M", bound=BaseModel)
 
 class SpecChains(RootModel[tuple[Annotated[tuple[Spec, ...], Field(min_length=1)], ...]]):
     """Specs, each followed by the specs that it inherits."""
+
+
+class StoredContacts(FrozenModel):
+    """The registries of contacts of a run, as its snapshot holds them."""
+
+    registries: Mapping[str, ContactRegistry] = {}
+    """All known registries by region."""
+    regions: tuple[str, ...] = ()
+    """Regions that the recipe chose, in its order."""
+
+    @model_validator(mode="after")
+    def _check_regions(self) -> Self:
+        if unknown := [region for region in self.regions if region not in self.registries]:
+            raise ValueError(f"no registry of the region `{unknown[0]}`")
+        return self
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,6 +171,9 @@ def make_snapshot(inputs: ResolvedRecipe, axes: Axes) -> dict[str, object]:
         ],
         "taxonomy": inputs.tree.file.model_dump(mode="json"),
         "locale": inputs.locale.model_dump(mode="json"),
+        CONTACTS: StoredContacts(
+            registries=inputs.contacts.registries, regions=inputs.contacts.regions
+        ).model_dump(mode="json"),
         "axes": axes.model_dump(mode="json"),
     }
 
@@ -272,13 +293,16 @@ def read_snapshot(
     tree = _read_taxonomy(folder, payload, recipe)
     policies = _read_policies(folder, payload, recipe)
     locale = _read_locale(folder, payload, recipe)
+    contacts = _read_contacts(folder, payload, recipe)
     axes = _read_axes(folder, payload)
-    differing = [*tree.differing, *policies.differing, *locale.differing, *axes.differing]
+    parts = (tree, policies, locale, contacts, axes)
+    differing = [key for part in parts for key in part.differing]
     return RunSnapshot(
         recipe=recipe,
         tree=tree.value,
         policies=policies.value,
         locale=locale.value,
+        contacts=contacts.value,
         axes=axes.value,
         user_prompts=user_prompts,
         trusted=tuple(trusted),
@@ -330,6 +354,23 @@ def _read_locale(folder: RunFolder, payload: SnapshotJson, recipe: Recipe) -> _P
         lambda: language_pack.load_locale(recipe.locales[0]), lambda pack: pack == locale
     )
     return _Part(locale, [] if current.matches else [SnapshotKey("locale", locale.locale)])
+
+
+def _read_contacts(folder: RunFolder, payload: SnapshotJson, recipe: Recipe) -> _Part[Contacts]:
+    # A run of an older version has no registries.
+    stored = _parse_part(folder, {CONTACTS: {}, **payload}, CONTACTS, StoredContacts)
+    # A recipe may name the registry of a region by path.
+    names = dict(zip(stored.regions, recipe.contacts.regions, strict=False))
+    differing: list[SnapshotKey] = []
+    for region, registry in stored.registries.items():
+        name = names.get(region, region)
+        current = _find_current(
+            lambda name=name: registries.load_registry(name),
+            lambda other, registry=registry: other == registry,
+        )
+        differing += [] if current.matches else [SnapshotKey(CONTACTS, region)]
+    contacts = Contacts(stored.registries, stored.regions, recipe.contacts.as_of)
+    return _Part(contacts, differing)
 
 
 def _read_axes(folder: RunFolder, payload: SnapshotJson) -> _Part[Axes]:

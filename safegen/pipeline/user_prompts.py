@@ -32,6 +32,7 @@ from safegen.pipeline._user_rows import (
     import_sets,
     write_import_report,
 )
+from safegen.pipeline.contact_warnings import UnixClock, day_of, list_contact_warnings
 from safegen.pipeline.preflight.teacher_facts import list_teacher_facts, list_unset
 from safegen.pipeline.resolve import (
     ResolvedRecipe,
@@ -371,6 +372,7 @@ def dry_run_import(
     *,
     output: Path | None = None,
     trusted: Sequence[str] = (),
+    clock: UnixClock = time.time,
 ) -> ImportDryRun:
     """Check a recipe and a file of prompts, and estimate labels and drafts; no model is called.
 
@@ -379,6 +381,7 @@ def dry_run_import(
         source: the file.
         output: the folder of the run; default the recipe's.
         trusted: modules that the recipe may name as `module:factory`.
+        clock: returns seconds since 1970, for warnings about stale contacts.
 
     Raises:
         UserError: the file or the recipe is wrong, or no run can use the folder.
@@ -393,7 +396,10 @@ def dry_run_import(
     # As `generate` does, a run of the same file lends the options that are not repeated.
     resumed = snapshot.adopt_prompt_options(folder, replace(inputs, user_prompts=source))
     state = read_folder(resumed, folder)
-    return ImportDryRun(inputs, estimate_import(inputs, source), list_unset(teachers), state)
+    estimate = estimate_import(inputs, source)
+    warnings = list_contact_warnings(inputs, today=day_of(clock()))
+    estimate = replace(estimate, warnings=(*estimate.warnings, *warnings))
+    return ImportDryRun(inputs, estimate, list_unset(teachers), state)
 
 
 def estimate_import(inputs: ResolvedRecipe, source: UserPrompts) -> ImportEstimate:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple, cast, get_args
 
+from safegen.config.contacts import ContactSettings, load_contacts, region_of_tag
 from safegen.config.language_pack import load_locale
 from safegen.core import plugins, resources
 from safegen.core.arguments import describe_argument
@@ -27,6 +28,7 @@ from safegen.core.types import (
     ValidatorTraits,
     Verdict,
 )
+from safegen.dataset.view import NO_REGION
 from safegen.pipeline.reward_engine import PartsFunction, RewardParts, finish
 from safegen.pipeline.reward_inputs import RewardItem, to_plain
 from safegen.policy.loader import load_policy
@@ -69,6 +71,8 @@ def make_validator_parts(validator: str | DraftValidator, *, language: str) -> V
         {},
         locales={locale.locale: locale},
         policies={policy.policy_id: policy for policy in policies},
+        # A row has its own region, and none quotes a contact of another.
+        contacts=load_contacts(ContactSettings(regions=tuple(resources.list_names("contacts")))),
     )
     return ValidatorParts(validator, _make_parts(built, traits))
 
@@ -112,7 +116,7 @@ def make_draft_context(item: RewardItem, traits: ValidatorTraits[str]) -> DraftC
         paraphrase=0,
         turn=0,
         language=_require_text(columns, "language"),
-        jurisdiction=None,
+        jurisdiction=_find_region(columns),
         profile=cast("Profile", _choose(columns, "profile", PROFILES, default="public")),
         contrast=None,
         attributes=(),
@@ -131,6 +135,13 @@ def make_draft_context(item: RewardItem, traits: ValidatorTraits[str]) -> DraftC
         rule_ids=(),
     )
     return DraftContext(scenario, expectation, NO_KNOWLEDGE)
+
+
+def _find_region(columns: Mapping[str, object]) -> str | None:
+    region = columns.get("jurisdiction")
+    if region == NO_REGION:
+        return None
+    return str(region) if region else region_of_tag(_require_text(columns, "language"))
 
 
 def make_draft(item: RewardItem) -> Draft:

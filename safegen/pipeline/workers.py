@@ -62,9 +62,9 @@ from safegen.teachers import CustomTeacher, Meter, RateLimiters
 
 KNOWN = "known"
 """Key of the known prompts in the failures of labellers."""
-MEASURING_KEYS = ("locales", "validators", "require", "judges")
+MEASURING_KEYS = ("locales", "contacts", "validators", "require", "judges")
 """Keys of a recipe that decide what is measured about an answer without the spec."""
-MEASURING_FILES = ("locale", "plugin", "policy", "prompt")
+MEASURING_FILES = ("locale", "contacts", "plugin", "policy", "prompt")
 """Kinds of files that decide it."""
 
 
@@ -185,6 +185,7 @@ class WorkerFactory:
             required=rules.required,
             policies={p.policy_id: p for p in inputs.policies},
             tiers=inputs.tiers,
+            contacts=inputs.contacts,
             draft_prompt=inputs.draft_prompt,
             revise_prompt=inputs.revise_prompt,
             candidates=recipe.plan.candidates,

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Literal, NamedTuple
 
+from safegen.config.contacts import Contact
 from safegen.config.taxonomy import Harm
 from safegen.core import templates
 from safegen.core.templates import PromptTemplate
@@ -126,12 +127,18 @@ class Instructions:
     """Better ways; none if the reply needs none."""
     precedents: tuple[DecidedCase, ...]
     """Cases that the same rule decided."""
+    contacts: tuple[str, ...]
+    """The contacts that the answer may quote; without any it names services by kind."""
     leaf_must: tuple[str, ...]
     leaf_must_not: tuple[str, ...]
 
 
 def compile_instructions(
-    policy: Policy, expectation: Expectation, *, harm: str | None = None
+    policy: Policy,
+    expectation: Expectation,
+    *,
+    harm: str | None = None,
+    contacts: Sequence[Contact] = (),
 ) -> Instructions:
     """Compile the teacher's instructions for one expectation, and for one leaf if given."""
     rules = [rule for rule in policy.rules if rule.id in expectation.rule_ids]
@@ -171,6 +178,7 @@ def compile_instructions(
             for c in policy.must_not
             if c.is_scoped and _applies(policy, c, expectation, harm)
         ),
+        contacts=tuple(contact.describe() for contact in contacts),
     )
 
 
@@ -459,6 +467,7 @@ def render_instructions(
     harm: str | None,
     operator: str = "",
     style: str = "",
+    contacts: Sequence[Contact] = (),
 ) -> str:
     """Render the system turn of a drafter.
 
@@ -469,11 +478,12 @@ def render_instructions(
         harm: the leaf, whose own clauses are added; None for the shared clauses alone.
         operator: the system turn of the prompt.
         style: a style of `plan.styles`.
+        contacts: entries of the registry of the row's region that fit.
 
     Raises:
         ConfigError: the template fails.
     """
-    instructions = compile_instructions(policy, expectation, harm=harm)
+    instructions = compile_instructions(policy, expectation, harm=harm, contacts=contacts)
     return template.render("system", instructions=instructions, operator=operator, style=style)
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import NamedTuple
 
+from safegen.config.contacts import Contacts
 from safegen.config.goals import Dialogue, Goal
 from safegen.config.language_pack import Locale
 from safegen.config.plan import Plan
@@ -70,10 +71,17 @@ class PlanningContext:
     policy_by_harm: Mapping[str, Policy]
     locale: Locale
     axes: Axes
+    contacts: Contacts = field(default_factory=Contacts)
+    """The registries of contacts, which decide the region of a row without one in its language tag."""
 
     @staticmethod
     def create(
-        plan: Plan, tree: Taxonomy, policies: Sequence[Policy], locale: Locale
+        plan: Plan,
+        tree: Taxonomy,
+        policies: Sequence[Policy],
+        locale: Locale,
+        *,
+        contacts: Contacts | None = None,
     ) -> PlanningContext:
         """Choose the harms and find the policy of each.
 
@@ -83,7 +91,14 @@ class PlanningContext:
         harms = choose_harms(plan, tree)
         covering = {h: policy_for(policies, harm) for h, harm in harms.items()}
         return PlanningContext(
-            plan, tree, tree.dialogues(), harms, covering, locale, axes_file.load_axes()
+            plan,
+            tree,
+            tree.dialogues(),
+            harms,
+            covering,
+            locale,
+            axes_file.load_axes(),
+            contacts or Contacts(),
         )
 
     def written_attributes(self, goal: Goal, values: Mapping[str, str]) -> tuple[Attribute, ...]:
@@ -216,7 +231,7 @@ def plan_scenario(
         paraphrase=spec.paraphrase,
         turn=spec.turn,
         language=language,
-        jurisdiction=None,
+        jurisdiction=context.contacts.region_of(language),
         profile=spec.profile,
         contrast=goal.contrast,
         attributes=(*spec.attributes, *history_attributes(spec.messages)),

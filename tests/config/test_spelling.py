@@ -26,7 +26,7 @@ BRITISH = re.compile(
     r"(?:is|ys)(?:e[drs]?|ing|ation)$|our(?:s|ed)?$|ogues?$|ll(?:ers?|ing|ed)$|ences?$|tres?$|dgement$|grey"
 )
 ONE_SPELLING = frozenset(
-    "evidence persistence patience audience enterprise reviser otherwise noise revise precise advise praise raise rise exercise your four hour"
+    "evidence persistence patience audience enterprise reviser otherwise noise revise precise advise praise raise rise exercise your four hour hours"
     " called skilled unskilled".split()
 )
 """Words that match `BRITISH` and have one spelling."""

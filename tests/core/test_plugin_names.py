@@ -14,7 +14,7 @@ from tests.conftest import ROOT
 
 PACKAGE = ROOT / "safegen"
 NAMES = frozenset(name for kind in plugins.KINDS for name in plugins.list_names(kind))
-COMMON_WORDS = frozenset({"language", "personal_data", "style"})
+COMMON_WORDS = frozenset({"contacts", "language", "personal_data", "style"})
 """Validators that are also columns, axes or keys. For them only comparisons count, not containers."""
 LOOKUPS = frozenset("index count startswith endswith removeprefix partition".split())
 DEFAULTS = {"config/recipe.py": "the validators of a recipe that names none"}

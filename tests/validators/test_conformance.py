@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
+from safegen.config.contacts import load_contacts
 from safegen.core import plugins
 from safegen.core.errors import ConfigError
 from safegen.core.types import (
@@ -44,6 +45,7 @@ def build(name: str) -> Any:
         name,
         {},
         locales={"en": english()},
+        contacts=load_contacts(),
         policies={policy().policy_id: policy()},
     )
     return made

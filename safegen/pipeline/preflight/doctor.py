@@ -25,7 +25,9 @@ GIB = 2**30
 LOW_DISK_BYTES = 2 * GIB
 """Free bytes below which a long run may fill the disk."""
 MIN_DISK_BYTES = GIB // 10
-SHADOWABLE_KINDS = ("taxonomies", "axes", "policies", "prompts", "locales", "traps", "recipes")
+SHADOWABLE_KINDS = (
+    *("taxonomies", "axes", "policies", "prompts", "locales", "contacts", "traps", "recipes"),
+)
 
 
 class NamedFile(NamedTuple):

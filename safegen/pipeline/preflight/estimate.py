@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,6 +19,7 @@ from safegen.dataset.coverage_report import AxisShapes, build_coverage_model
 from safegen.dataset.curate import curate
 from safegen.dataset.curation.split import SplitName, describe_empty_splits, split_of
 from safegen.judges.juror import load_judge_prompt, make_rubric_renderer
+from safegen.pipeline.contact_warnings import UnixClock, day_of
 from safegen.pipeline.draft_messages import (
     build_draft_messages,
     choose_style,
@@ -129,12 +131,15 @@ class Estimate:
     """Warnings, each with its remedy."""
 
 
-def estimate(inputs: ResolvedRecipe, *, output: Path | None = None) -> Estimate:
+def estimate(
+    inputs: ResolvedRecipe, *, output: Path | None = None, clock: UnixClock = time.time
+) -> Estimate:
     """Estimate prompts, calls and tokens of a resolved recipe; no model is called.
 
     Args:
         inputs: the resolved recipe.
         output: the folder of the run; default the recipe's.
+        clock: returns seconds since 1970, for warnings about stale contacts.
 
     Raises:
         UserError: a teacher's parameters are wrong, or a sets file is, or no run can use the folder.
@@ -182,7 +187,7 @@ def estimate(inputs: ResolvedRecipe, *, output: Path | None = None) -> Estimate:
         hints=(
             *_iter_unreachable(inputs, size),
             *_iter_empty_splits(inputs, size),
-            *list_warnings(inputs),
+            *list_warnings(inputs, today=day_of(clock())),
         ),
     )
 
@@ -195,7 +200,11 @@ class DryRun(NamedTuple):
 
 
 def dry_run(
-    recipe: Recipe | str, *, output: Path | None = None, trusted: Sequence[str] = ()
+    recipe: Recipe | str,
+    *,
+    output: Path | None = None,
+    trusted: Sequence[str] = (),
+    clock: UnixClock = time.time,
 ) -> DryRun:
     """Check a recipe and estimate its calls and tokens; no model is called.
 
@@ -203,6 +212,7 @@ def dry_run(
         recipe: a recipe, a path, or the name of a built-in one.
         output: the folder of the run; default the recipe's.
         trusted: modules that the recipe may name as `module:factory`.
+        clock: returns seconds since 1970, for warnings about stale contacts.
 
     Raises:
         UserError: the recipe or a file that it names is wrong, or its plan is empty.
@@ -211,7 +221,7 @@ def dry_run(
     inputs = resolve_recipe(recipe, trusted=trusted)
     check_drafters(inputs)
     check_panel(inputs)
-    result = estimate(inputs, output=output)
+    result = estimate(inputs, output=output, clock=clock)
     if not result.size.prompts:
         raise UserError(explain_empty(inputs.make_planning_context()))
     return DryRun(inputs, result)
@@ -338,7 +348,7 @@ class _CharCounter:
 
     def __init__(self, inputs: ResolvedRecipe) -> None:
         policies = {p.policy_id: p for p in inputs.policies}
-        self._render = make_system_renderer(inputs.draft_prompt, policies)
+        self._render = make_system_renderer(inputs.draft_prompt, policies, inputs.contacts)
         self._tiers = inputs.tiers
         plan_ = inputs.recipe.plan
         drafters = len(inputs.recipe.teachers.drafter)
@@ -362,7 +372,8 @@ class _CharCounter:
         messages = planned.scenario.messages
         system_turns = tuple(m for m in messages if m["role"] == "system")
         operator = "\n".join(m["content"] for m in system_turns)
-        key = planned.expectation, planned.scenario.harm, operator
+        region = planned.scenario.jurisdiction
+        key = planned.expectation, planned.scenario.harm, operator, region
         if key not in self._seen:
             scenario = replace(planned.scenario, messages=system_turns)
             self._seen[key] = sum(

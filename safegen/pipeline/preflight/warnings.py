@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable, Iterator
+from datetime import date
 
 from safegen.config.recipe import PluginRef, Recipe
 from safegen.core import plugins
 from safegen.dataset.view import make_views
+from safegen.pipeline.contact_warnings import list_contact_warnings
 from safegen.pipeline.resolve import ResolvedRecipe, teacher_traits
 from safegen.policy.spec import fitting_specs
 from safegen.scenarios.context import choose_harms
 from safegen.store.quarantine import describe_missing_key
 
 
-def list_warnings(inputs: ResolvedRecipe) -> tuple[str, ...]:
+def list_warnings(inputs: ResolvedRecipe, *, today: date) -> tuple[str, ...]:
     """List all warnings about a recipe; none of them keeps it from running."""
     return (
         *_warn_unjudged(inputs),
@@ -23,6 +25,7 @@ def list_warnings(inputs: ResolvedRecipe) -> tuple[str, ...]:
         *_warn_unused(inputs),
         *_warn_effect(inputs),
         *_warn_quarantine(inputs.recipe),
+        *list_contact_warnings(inputs, today=today),
         *_warn_views(inputs),
     )
 

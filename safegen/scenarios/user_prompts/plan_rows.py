@@ -77,6 +77,7 @@ def _plan_scenario(
     has_operator = not row.has_system and profile != "public"
     system = choose_system_turn(context.locale, set_, profile) if has_operator else ""
     operator = (Message(role="system", content=system),) if system else ()
+    language = row.language or context.locale.locale
     scenario = Scenario(
         scenario_id=short_id("scenario", taxonomy, "imported", list(row.key), id_profile),
         set_id=set_,
@@ -91,8 +92,8 @@ def _plan_scenario(
         requested_detail=labels.detail,
         paraphrase=0,
         turn=0,
-        language=row.language or context.locale.locale,
-        jurisdiction=None,
+        language=language,
+        jurisdiction=context.contacts.region_of(language),
         profile=profile,
         contrast=None,
         attributes=_row_attributes(row, labels),
