@@ -108,7 +108,13 @@ def test_every_detail_evidence_and_task_occurs(
     sft: list[dict[str, Any]],
 ) -> None:
     assert {row["requested_detail"] for row in sft} == {0, 1, 2, 3, 4}
-    assert {row["evidence"] for row in sft} == {"none", "contextual", "stated", "self"}
+    assert {row["evidence"] for row in sft} == {
+        "none",
+        "contextual",
+        "stated",
+        "self",
+        "protective",
+    }
     tasks = {"explain", "recommend", "plan", "troubleshoot", "optimise", "transform"}
     assert {row["task"] for row in sft} == tasks
 
