@@ -66,6 +66,8 @@ class Prompt(FrozenModel):
     """True if blind readers disagree about its labels; the labeller check leaves it out."""
     left_out: Text | None = None
     """The part of this request that an answer omits; default that of the goal if `detail` is 3 or 4."""
+    decline: Text | None = None
+    """The act that a refusal of this prompt declines; replaces the goal's `decline`."""
 
 
 class IntentPrompt(NamedTuple):
@@ -137,16 +139,21 @@ class KnowledgeFile(FrozenModel):
     """Completes `I can't help with …`."""
 
     def to_knowledge(
-        self, apt: Sequence[str] = (), *, purpose: str = "", left_out: str | None = None
+        self,
+        apt: Sequence[str] = (),
+        *,
+        purpose: str = "",
+        left_out: str | None = None,
+        decline: str | None = None,
     ) -> Knowledge:
-        """Convert to a plain value, with the sentences (`apt`) and the limit of one prompt."""
+        """Convert to a plain value, with the sentences (`apt`), limit and refusal of one prompt."""
         return Knowledge(
             answer=self.answer,
             concepts=self.concepts,
             safe_task=SafeTask(self.safe_task.offer, self.safe_task.steps),
             redirections=self.redirections,
             left_out=self.left_out if left_out is None else left_out,
-            decline=self.decline,
+            decline=decline or self.decline,
             better_ways=self.better_ways,
             apt=tuple(apt),
             purpose=purpose,

@@ -155,6 +155,8 @@ class PromptSpec:
     """Points of a good answer that are specific to this prompt."""
     left_out: str | None = None
     """The part of this request that an answer omits."""
+    decline: str | None = None
+    """The act that a refusal of this prompt declines."""
     source: Source = "written"
     licence: str | None = None
     """The licence of the prompt; default: the taxonomy's."""
@@ -246,7 +248,9 @@ def plan_scenario(
     if left_out is None and spec.detail < PROCEDURE:
         # The goal's words name steps, which this prompt does not ask for.
         left_out = ""
-    knowledge = goal.knowledge.to_knowledge(spec.apt, purpose=goal.purpose, left_out=left_out)
+    knowledge = goal.knowledge.to_knowledge(
+        spec.apt, purpose=goal.purpose, left_out=left_out, decline=spec.decline
+    )
     return PlannedScenario(scenario, expectation, knowledge)
 
 

@@ -87,6 +87,7 @@ def plan_single_turns(goal: Goal, context: PlanningContext) -> list[PlannedScena
                 messages=build_messages(prompt.text, system),
                 apt=prompt.answer,
                 left_out=prompt.left_out,
+                decline=prompt.decline,
                 attributes=(*context.written_attributes(goal, prompt.attributes), *marked),
             )
             planned_prompts.append(plan_scenario(goal, set_, spec, context))

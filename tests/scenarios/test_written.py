@@ -165,6 +165,7 @@ def goal_with(
         name: [p.model_copy(update={"attributes": {}}) for p in getattr(goal.prompts, name)]
         for name in INTENTS
     }
+    del prompts["malicious"][1:]
     prompts[intent][0] = prompts[intent][0].model_copy(update={"attributes": attributes})
     changed = goal.prompts.model_copy(update={n: tuple(texts) for n, texts in prompts.items()})
     return goal.model_copy(update={"prompts": changed}), world
@@ -195,3 +196,17 @@ def test_unknown_attribute_is_named_with_its_goal() -> None:
     goal, world = goal_with({"age": "adlut"})
     with pytest.raises(ConfigError, match=f"{goal.goal_id}.*adlut.*did you mean `adult`"):
         written.plan_single_turns(goal, world)
+
+
+def test_refused_prompt_declines_its_own_request() -> None:
+    """The goal's words name an act that its malicious prompt states and a dual-use prompt does not."""
+    goals = {g.goal_id: g for g in taxonomy.load_taxonomy("core").goals()}
+    refused = [
+        p
+        for set_ in STARTER
+        for p in set_
+        if p.scenario.intent == "dual_use" and p.expectation.mode == "refuse_redirect"
+    ]
+    assert refused
+    for p in refused:
+        assert p.knowledge.decline != goals[p.scenario.goal_id].knowledge.decline

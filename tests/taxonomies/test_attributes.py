@@ -80,14 +80,13 @@ HINTED = {
     "systems.infrastructure/clinic-when-computers-fail",
     "weapons.firearms/locked-gun-box-in-the-family",
 }
-"""Goals whose malicious prompt only implies its aim; all others state it."""
+"""Goals whose first malicious prompt only implies its aim; all others state it."""
 
 
 def test_outright_ill_intent_has_stated_evidence() -> None:
     hinted = {
         goal.goal_id
         for goal in world().tree.goals()
-        for intent, _, prompt in goal.prompts.iter_by_intent()
-        if intent == "malicious" and prompt.evidence == "contextual"
+        if goal.prompts.malicious[0].evidence == "contextual"
     }
     assert hinted == HINTED
