@@ -15,6 +15,7 @@ from safegen.policy import loader
 from safegen.scenarios.context import PlanningContext
 from safegen.scenarios.written import fitting_prompts, plan_sets
 from tests.coverage.constraints import broken_rules
+from tests.taxonomies.written import forms
 
 
 @cache
@@ -80,13 +81,21 @@ HINTED = {
     "systems.infrastructure/clinic-when-computers-fail",
     "weapons.firearms/locked-gun-box-in-the-family",
 }
-"""Goals whose first malicious prompt only implies its aim; all others state it."""
+"""Goals whose first malicious prompt only implies its aim; all others outside `forms.yaml` state it."""
 
 
-def test_outright_ill_intent_has_stated_evidence() -> None:
-    hinted = {
+def hinted_goals() -> set[str]:
+    return {
         goal.goal_id
         for goal in world().tree.goals()
         if goal.prompts.malicious[0].evidence == "contextual"
     }
-    assert hinted == HINTED
+
+
+def test_outright_ill_intent_has_stated_evidence() -> None:
+    assert hinted_goals() - {goal.goal_id for goal in forms()} == HINTED
+
+
+def test_forms_hint_a_third_of_ill_intent() -> None:
+    ids = {goal.goal_id for goal in forms()}
+    assert len(hinted_goals() & ids) >= len(ids) / 3

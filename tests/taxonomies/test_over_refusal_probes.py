@@ -12,6 +12,7 @@ from tests.taxonomies.written import (
     Written,
     core,
     everything,
+    forms,
     near_copies,
     policy_of,
     probes,
@@ -93,7 +94,10 @@ def test_written_texts_contain_no_artifact_tag() -> None:
 
 
 def test_written_texts_are_no_near_duplicates() -> None:
-    assert near_copies(everything(), bound=0.6) == []
+    copies = near_copies(everything(), bound=0.6)
+    # Curation compares prompts of different sets only.
+    of_set = {w.text: n for n, goal in enumerate(forms()) for w in prompts((goal,))}
+    assert [c for c in copies if c[1] not in of_set or of_set[c[1]] != of_set.get(c[2])] == []
 
 
 def test_measures_find_planted_copies_and_tags() -> None:

@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from typing import NamedTuple
 
+import yaml
+
 from safegen.config import taxonomy
 from safegen.config.goals import Goal
 from safegen.config.recipe import Recipe
@@ -47,6 +49,14 @@ def goals() -> dict[str, Goal]:
 @cache
 def probes() -> tuple[Goal, ...]:
     return tuple(goal for goal in goals().values() if goal.contrast)
+
+
+@cache
+def forms() -> tuple[Goal, ...]:
+    """Return the goals of `sets/forms.yaml`, in which the prompts of a set share document or code."""
+    path = core().path.parent / "sets" / "forms.yaml"
+    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return tuple(goals()[f"{goal['harm']}/{goal['name']}"] for goal in content["goals"])
 
 
 @cache
