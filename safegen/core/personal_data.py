@@ -9,11 +9,13 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 from ipaddress import AddressValueError, IPv4Address, IPv6Address, IPv6Network
 from itertools import pairwise
 from typing import Literal, NamedTuple, cast
 
 from safegen.core.hashing import short_id
+from safegen.core.text_forms import has_any
 
 PersonalDataKind = Literal[
     "email", "phone", "card", "iban", "ssn", "national_id", "ip", "key", "token", "password"
@@ -220,7 +222,8 @@ _FORMS = (
     _Form(
         "key",
         (
-            *("gsk_", "xai-", "r8_", "do", "shp", "nvapi-", "pplx-", "fw_", "tvly-", "AGE-SECRET"),
+            *("gsk_", "xai-", "r8_", "_v1_", "shpat_", "shpca_", "shppa_", "shpss_", "nvapi-"),
+            *("pplx-", "fw_", "tvly-", "AGE-SECRET"),
             *("figd_", "whsec_", "rzp_", "sbp_", "hvs.", "dckr_pat_", "NRAK-", "PMAK-", "key-"),
             *("xkeysib-", "GOCSPX-", "glsa_", "lin_api_", "ntn_", "sq0", "dapi", "lsv2_", "SK"),
         ),
@@ -282,12 +285,16 @@ _FORMS = (
     ),
     _Form(
         "password",
-        (":", "=", " is "),
+        (
+            *("password", "passwd", "passwort", "kennwort", "passphrase", "passcode", "pwd"),
+            *("mot de passe", "contrase\u00f1a"),
+        ),
         _compile(
             r"(?i:\b(?:password|passwd|passwort|kennwort|passphrase|passcode|pwd|mot de passe|contrase\u00f1a)"
             r"[\"']?[ \t]{0,3}(?:[:=]|is )[ \t]{0,3}[\"']?)([^\s\"'<>,;]{5,127}[^\s\"'<>,;.)!?]?)"
         ),
         _is_password,
+        any_case=True,
     ),
     _Form(
         "password",
@@ -474,12 +481,18 @@ def find_personal_data(text: str) -> list[PersonalDatum]:
         >>> find_personal_data("write to ann@example.org")
         [PersonalDatum(kind='email', start=9, end=24)]
     """
+    return list(_find_all(text))
+
+
+# Two validators read each draft one after the other.
+@lru_cache(maxsize=16)
+def _find_all(text: str) -> tuple[PersonalDatum, ...]:
     visible = _drop_zero_width(text)
     found = _find_in_plain(_to_plain_forms(visible.text))
     if visible.places is None:
-        return found
+        return tuple(found)
     places = visible.places
-    return [d._replace(start=places[d.start], end=places[d.end - 1] + 1) for d in found]
+    return tuple(d._replace(start=places[d.start], end=places[d.end - 1] + 1) for d in found)
 
 
 class _VisibleText(NamedTuple):
@@ -501,8 +514,7 @@ def _find_in_plain(text: str) -> list[PersonalDatum]:
     found = list(_iter_cards(text)) if digits >= MIN_CARD_DIGITS else []
     for form in _FORMS:
         source = lower if form.any_case else text
-        has_mark = not form.needs or any(mark in source for mark in form.needs)
-        if has_mark and digits >= form.digits:
+        if digits >= form.digits and (not form.needs or has_any(source, form.needs)):
             found += _iter_matches(form, text)
     return _drop_overlaps(found)
 

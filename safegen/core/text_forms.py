@@ -60,7 +60,8 @@ _UNIT_STEMS = (
     *(" amp", "-amp"),  # many words contain "amp"
 )
 # IGNORECASE takes these for `s` and `i`; `str.lower` does not.
-_ODD_CASES = "\u017f\u0130\u0131"
+ODD_CASES = "\u017f\u0130\u0131"
+"""Letters that patterns take for `s` and `i` if case is ignored, and that `str.lower` does not."""
 _TYPOGRAPHIC = str.maketrans(
     {
         "\u2018": "'",
@@ -90,6 +91,20 @@ _ASCII_WORDS = {
 def plain_text(text: str) -> str:
     """Make quotes and spaces plain, drop emphasis marks, and cut at `MAX_READ_CHARS` characters."""
     return text[:MAX_READ_CHARS].translate(_TYPOGRAPHIC).strip()
+
+
+def has_any(text: str, marks: Sequence[str]) -> bool:
+    """Return True if a text contains one of some strings.
+
+    Example:
+        >>> has_any("see www.soup.example", ("://", "www."))
+        True
+    """
+    # A generator in `any` takes three times as long, and each draft is searched for 200 marks.
+    for mark in marks:  # noqa: SIM110
+        if mark in text:
+            return True
+    return False
 
 
 def words(text: str) -> list[str]:
@@ -146,7 +161,7 @@ def amounts(text: str) -> list[str]:
 
 def _may_spell_amount(text: str) -> bool:
     lower = text.lower()
-    return any(stem in lower for stem in _UNIT_STEMS) or any(c in text for c in _ODD_CASES)
+    return any(stem in lower for stem in _UNIT_STEMS) or any(c in text for c in ODD_CASES)
 
 
 _PERCENT = re.compile(r"%|percent", re.IGNORECASE)

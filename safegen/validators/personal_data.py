@@ -6,7 +6,7 @@ import re
 from typing import Literal, NamedTuple, get_args
 
 from safegen.core.personal_data import PersonalDataKind, find_personal_data
-from safegen.core.text_forms import MAX_READ_CHARS
+from safegen.core.text_forms import MAX_READ_CHARS, has_any
 from safegen.core.types import Draft, DraftContext, DraftValidator, ValidatorTraits, Verdict
 from safegen.validators import _text
 
@@ -26,9 +26,11 @@ _REASONS: dict[Code, str] = {
     "password": "has a password",
     "address": "has the address of a person",
 }
-# Every datum has a digit or one of these marks, and many answers have none.
-_CLUE = re.compile(
-    r"[0-9@_]|://|-----BEGIN|sk-|eyJ|pypi-|SG\.|xox|glpat|[Bb]earer |[Bb]asic |pass|at ?[\])}]"
+# Every datum has a digit, one of these signs or one of these marks, and many answers have none.
+_SIGN = re.compile(r"[0-9@_]")
+_MARKS = (
+    *("://", "-----BEGIN", "sk-", "eyJ", "pypi-", "SG.", "xox", "glpat", "pass"),
+    *("Bearer ", "bearer ", "Basic ", "basic ", "at]", "at)", "at}", "at ]", "at )", "at }"),
 )
 # Offices, placeholders and roles, as opposed to a person.
 _ROLE_MAILBOX = re.compile(
@@ -216,7 +218,7 @@ def personal_data() -> DraftValidator:
 
 
 def _list_data(text: str) -> list[_Datum]:
-    if not _CLUE.search(text):
+    if not _SIGN.search(text) and not has_any(text, _MARKS):
         return []
     data = [_Datum(d.kind, d.start, d.end) for d in find_personal_data(text)]
     data += _find_labelled(text)
@@ -228,7 +230,7 @@ def _find_labelled(text: str) -> list[_Datum]:
     return [
         _Datum(code, *match.span(1))
         for code, needs, pattern in _LABELLED
-        if any(mark in text for mark in needs)
+        if has_any(text, needs)
         for match in pattern.finditer(text)
     ]
 
@@ -263,7 +265,7 @@ def _is_public_mailbox(text: str, value: str, datum: _Datum) -> bool:
 
 def _find_homes(text: str) -> list[_Datum]:
     matches = [*_STREET.finditer(text)] if _HOUSE_NUMBER.search(text) else []
-    if any(end in text for end in _STREET_ENDS):
+    if has_any(text, _STREET_ENDS):
         matches += _STREET_IN_ONE_WORD.finditer(text)
     return [
         datum
