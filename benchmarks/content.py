@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
 from statistics import mean, median
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from nltk.translate.bleu_score import SmoothingFunction, sentence_bleu
@@ -31,7 +31,7 @@ from sklearn.metrics import cohen_kappa_score, roc_auc_score
 from sklearn.model_selection import GroupKFold
 
 from safegen.core.hashing import text_sha256
-from safegen.core.types import INTENTS, NOISE, NOISE_KINDS, WRAPPER, Scenario
+from safegen.core.types import INTENTS, NOISE, NOISE_KINDS, WRAPPER, Mode, Scenario
 from safegen.dataset.curation import artifacts, near_duplicates
 from safegen.dataset.pair_measures import PairTexts, rank_pairs, read_answer
 from safegen.store import parquet
@@ -58,7 +58,7 @@ class Prompt(NamedTuple):
     """A scenario with its expectation, and its accepted answer if there is one."""
 
     scenario: Scenario
-    mode: str
+    mode: Mode
     required: tuple[str, ...]
     answer: str | None
 
@@ -159,7 +159,7 @@ def measure_words(prompts: Sequence[Prompt], first: str, second: str, bar: float
         [
             artifacts.ArtifactRow(
                 p.scenario.goal_id, p.scenario.set_id, p.text, p.scenario.intent, p.mode
-            )  # type: ignore[arg-type]
+            )
             for p in rows
         ],
         labels,
@@ -351,11 +351,12 @@ def measure_forms(prompts: Sequence[Prompt]) -> dict[str, dict[str, float]]:
 def measure_diversity(texts: Sequence[str], size: int) -> dict[str, float]:
     """Measure self-BLEU-4, distinct-1 and distinct-2 of a sample of texts."""
     rng = np.random.default_rng(0)
-    chosen = [texts[n] for n in rng.permutation(len(texts))[:size]]
+    chosen = [texts[int(n)] for n in rng.permutation(len(texts))[:size]]
     tokens = [words_of(text) for text in chosen]
     smooth = SmoothingFunction().method1
     scores = [
-        sentence_bleu([t for m, t in enumerate(tokens) if m != n], own, smoothing_function=smooth)
+        # nltk returns a list only if several weights are given.
+        cast(float, sentence_bleu([*tokens[:n], *tokens[n + 1 :]], own, smoothing_function=smooth))
         for n, own in enumerate(tokens)
         if own
     ]
@@ -525,7 +526,7 @@ def measure(run: Path, *, readings: Path | None, xstest: Path | None) -> dict[st
     plain = [p for p in prompts if p.scenario.find_attribute(WRAPPER) is None]
     others = read_xstest(xstest) if xstest else []
     singles = [p.text for p in plain if p.is_single]
-    size = min([SAMPLE, len(singles), *([len(others)] if others else [])])
+    size = min(SAMPLE, len(singles), len(others) if others else SAMPLE)
     diversity = {"run": measure_diversity(singles, size)}
     if others:
         diversity["xstest"] = measure_diversity(others, size)

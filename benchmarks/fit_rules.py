@@ -164,9 +164,10 @@ def build_design(examples: Sequence[Example]) -> Design:
     ).tocsr()
     seen = np.searchsorted(batch.sentence_texts, np.arange(len(examples)))
     sentences = [
-        locate_sentence(own[text], i - seen[text]) for i, text in enumerate(batch.sentence_texts)
+        locate_sentence(own[text], int(i - seen[text]))
+        for i, text in enumerate(batch.sentence_texts)
     ]
-    return Design(features, batch.sentence_texts, sentences)
+    return Design(sparse.csr_matrix(features), batch.sentence_texts, sentences)
 
 
 def count_pairs(batch: SentenceBatch, numbers: Array) -> sparse.csr_matrix:
@@ -244,7 +245,7 @@ def fit_output(fault: Fault, labels: Array, design: Design, chosen: Array, own: 
             kept = max(1, int(np.ceil(len(order) * share)))
             weights[order[:kept]] = 1.5 if own[index[order[0]]] else 0.5
             weights[order[kept:]] = 0.03
-    return Output(model.coef_[0], float(model.intercept_[0]))
+    return Output(model.coef_[0], float(np.ravel(model.intercept_)[0]))
 
 
 def score_texts(scores: Array, texts: Array, count: int) -> Array:

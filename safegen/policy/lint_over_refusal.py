@@ -33,7 +33,7 @@ def find_over_refusals(policy: Policy, tree: Taxonomy) -> list[SpecProblem]:
 def _iter_views(policy: Policy, tree: Taxonomy) -> Iterator[tuple[Policy, set[Tier]]]:
     covered = [harm for harm in tree.harms.values() if policy.covers(harm.id)]
     for view in policy.leaf_views:
-        tiers = {harm.tier for harm in covered if policy.at_leaf(harm.id) is view}
+        tiers: set[Tier] = {h.tier for h in covered if policy.at_leaf(h.id) is view}
         # A spec without a leaf of the taxonomy must work for all tiers.
         if tiers or not covered:
             yield view, tiers or set(TIERS)

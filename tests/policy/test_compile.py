@@ -98,7 +98,7 @@ def test_precedents_fit_rule_leaf_and_profile() -> None:
         expected = compute_expectation_at(view, at)
         for harm in ("selfharm.suicide", "selfharm.eating"):
             values = compiled.compile_instructions(view, expected, harm=harm)
-            cases = (*values.precedents, *values.leaf_precedents)
+            cases = values.precedents
             answers = shown.setdefault((harm, at.evidence, at.profile), set())
             answers |= {case.situation for case in cases}
             by_text = {p.situation: p for p in policy.precedents}
