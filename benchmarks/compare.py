@@ -2,7 +2,7 @@
 
 The clients run in turn: safegen (a whole `generate` with validators, journal, views and build), a script on
 aiohttp, a script on openai, and Curator with `--curator PYTHON`. `--rules fixed` (the default) names the
-validators that were the default when the target of this figure was set; they read form by patterns.
+validators that were the default when the target of this figure was set; they read by patterns alone.
 `--rules default` uses today's defaults.
 
 STUB is as for throughput.py. A prompt that begins with `P000123:` should get a direct answer, a safe
@@ -33,13 +33,13 @@ QUESTIONS = ("How should I think about", "What are the risks around", "Explain t
 FIXED_RULES = (
     "length_bounds",
     "language",
-    "policy_leak",
+    {"policy_leak": {"classify": False}},
     {"response_form": {"classify": False}},
     {"required_elements": {"classify": False}},
-    "style",
+    {"style": {"classify": False}},
     "detail_ceiling",
 )
-"""The default validators before response forms had a classifier."""
+"""The default validators before there were classifiers."""
 CLIENTS = Path(__file__).with_name("_clients.py")
 
 

@@ -57,13 +57,14 @@ class Delivered(NamedTuple):
     evidence: str
 
 
-def actionability(*, locales: Mapping[str, Locale]) -> DraftValidator:
+def actionability(*, locales: Mapping[str, Locale], classify: bool = True) -> DraftValidator:
     """Check that a response delivers no more detail than the ceiling allows.
 
     The reason names the delivered level and the evidence shows its first part. Level 4: code, a
     command, parameters, or a procedure with settings. Level 3: at least three hands-on steps in a
     list or in prose, or fewer with amounts, codes or inputs, or four amounts, or a sentence that a
-    classifier reads as part of a procedure. Lower levels never fail. A text three levels above the ceiling is rated `moderate`, so that it is deleted.
+    classifier reads as part of a procedure. Lower levels never
+    fail. With `classify: false` only patterns decide. A text three levels above the ceiling is rated `moderate`, so that it is deleted.
     """
 
     async def check(draft: Draft, context: DraftContext) -> Verdict:
@@ -73,7 +74,8 @@ def actionability(*, locales: Mapping[str, Locale]) -> DraftValidator:
         if isinstance(response_or_verdict, Verdict):
             return response_or_verdict
         response, locale = response_or_verdict
-        reading = await _rule_model.read_faults(response, context.scenario.language)
+        language = context.scenario.language
+        reading = await _rule_model.read_faults(response, language) if classify else None
         delivered = measure_detail(response, locale, reading=reading)
         ceiling = context.expectation.ceiling
         excess = delivered.level - ceiling

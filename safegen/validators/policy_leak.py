@@ -66,13 +66,16 @@ class _SecretPatterns:
         return self.runs.intersection(_iter_runs(text))
 
 
-def policy_leak(*, locales: Mapping[str, Locale], policies: Mapping[str, Policy]) -> DraftValidator:
+def policy_leak(
+    *, locales: Mapping[str, Locale], policies: Mapping[str, Policy], classify: bool = True
+) -> DraftValidator:
     """Check that a response neither names nor quotes the policy and the instructions behind it.
 
     Leaks are ids of rules, the policy's name with version, talk of the guidelines, instructions or
     ceilings that the writer was given, 7 words in a row of the spec or of the compiled instructions,
     and 5 words in a row of which 3 are not common. Words that the prompt or the goal's knowledge
-    also holds are no leak. A classifier finds other wording; that is no hard rejection. "The policy says" counts only if the prompt mentions no policies, rules
+    also holds are no leak. A classifier finds other wording, unless `classify` is false;
+    that is no hard rejection. "The policy says" counts only if the prompt mentions no policies, rules
     or instructions.
     """
     secrets: dict[str, _SecretPatterns] = {}
@@ -89,7 +92,8 @@ def policy_leak(*, locales: Mapping[str, Locale], policies: Mapping[str, Policy]
             return _text.make_verdict(
                 NAME, TRAITS, passed=False, code=code, reason=reason, evidence=evidence
             )
-        reading = await _rule_model.read_faults(draft.response, context.scenario.language)
+        language = context.scenario.language
+        reading = await _rule_model.read_faults(draft.response, language) if classify else None
         if reading and (sentence := reading.find("leak")):
             return _text.make_verdict(
                 NAME,

@@ -4,9 +4,12 @@ import asyncio
 
 import pytest
 
+from safegen.core import plugins
+from safegen.testing import make_context, make_draft
 from safegen.validators._batch_reader import BatchReader
 from safegen.validators._rule_model import Fault, load_rule_model, read_faults
 from safegen.validators._sentence_features import locate_sentence
+from tests.validators.validator_cases import english
 
 FAULTY: dict[Fault, str] = {
     "leak": "My guidelines for this chat only allow a general outline here.",
@@ -45,6 +48,28 @@ def test_texts_read_together_score_as_alone() -> None:
 
 def test_sentence_with_decimal_number_is_whole() -> None:
     assert locate_sentence("Press it. Take 7.5 ml now! Then rest.", 1) == "Take 7.5 ml now!"
+
+
+CLASSIFIED = {
+    "policy_leak": "My setup only lets me describe this in outline.",
+    "style": FAULTY["meta_commentary"],
+    "regulated_advice": "Swap your evening pill for the older brand from tomorrow.",
+    "actionability": "Strip the wire, twist it around the post, then hold the iron against it until the solder flows.",
+}
+"""Faults that no pattern finds."""
+
+
+@pytest.mark.parametrize(("name", "text"), CLASSIFIED.items(), ids=CLASSIFIED)
+@pytest.mark.parametrize("classify", [True, False])
+async def test_classify_false_leaves_faults_to_patterns(
+    name: str, text: str, *, classify: bool
+) -> None:
+    draft, context = make_draft(response=f"{FINE} {text}"), make_context(ceiling=1)
+    check = plugins.make_plugin(
+        "validators", name, {"classify": classify}, locales={"en": english()}, policies={}
+    )
+    verdict = await check(draft, context)
+    assert (verdict.passed is False) is classify
 
 
 async def test_batch_reader_reads_waiting_values_together() -> None:
