@@ -275,7 +275,9 @@ async def test_malicious_prompts_get_better_ways_only() -> None:
             assert know.safe_task.offer not in text
             if planned.expectation.mode == "safe_completion":
                 assert all(words in text for words in (*know.apt, *know.better_ways[:2]))
-                assert not any(fact in text for fact in know.concepts)
+                # A floor asks for concepts under sensitive leaves.
+                has_facts = any(fact in text for fact in know.concepts)
+                assert has_facts == bool(planned.expectation.floor)
 
 
 async def test_full_answers_sometimes_fit_their_profile() -> None:
