@@ -198,6 +198,26 @@ class Locale(FrozenModel):
         folded = fold_case(text)
         return bool(shows.search(unless.sub(lambda _: " ", folded) if unless else folded))
 
+    def find_element(self, name: str, folded: str) -> re.Match[str] | None:
+        """Return the first words of an element in text that `fold_case` returns."""
+        shows, unless = self.compiled_elements[name]
+        if unless and self._element_index.can_match(f"{name}.unless", folded):
+            # Blanks of equal length keep the places.
+            folded = unless.sub(lambda match: " " * len(match[0]), folded)
+        if not self._element_index.can_match(f"{name}.shows", folded):
+            return None
+        return shows.search(folded)
+
+    @cached_property
+    def _element_index(self) -> PatternIndex:
+        """The patterns of elements that can match a text."""
+        patterns: dict[str, str] = {}
+        for name, (shows, unless) in self.compiled_elements.items():
+            patterns[f"{name}.shows"] = shows.pattern
+            if unless:
+                patterns[f"{name}.unless"] = unless.pattern
+        return PatternIndex(patterns)
+
     @cached_property
     def index(self) -> PatternIndex:
         """The propositions whose pattern can match a text that `fold_case` returns."""

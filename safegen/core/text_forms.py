@@ -161,7 +161,7 @@ def amounts(text: str) -> list[str]:
 
 def _may_spell_amount(text: str) -> bool:
     lower = text.lower()
-    return any(stem in lower for stem in _UNIT_STEMS) or any(c in text for c in ODD_CASES)
+    return has_any(lower, _UNIT_STEMS) or has_any(text, ODD_CASES)
 
 
 _PERCENT = re.compile(r"%|percent", re.IGNORECASE)
@@ -180,7 +180,7 @@ def _find_parameters(text: str) -> set[str]:
     # Each alternative of the pattern contains one of these. Most texts contain none, and the pattern
     # costs 20 times as much.
     marks = ("--", "0x", "0X", "=")
-    if not any(mark in text for mark in marks) and not (":" in text and _PORT.search(text)):
+    if not has_any(text, marks) and not (":" in text and _PORT.search(text)):
         return set()
     return {m.group() for m in _PARAMETER.finditer(text)}
 

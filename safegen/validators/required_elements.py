@@ -126,11 +126,6 @@ def _format_names(elements: list[str]) -> str:
 
 def find_element(text: str, locale: Locale, element: str) -> str:
     """Return the words that show an element of the pack, or the empty string."""
-    shows, unless = locale.compiled_elements[element]
     answer = _text.own_words(text)
-    folded = fold_case(answer)
-    if unless:
-        # Blanks of equal length keep the spans valid in `answer`.
-        folded = unless.sub(lambda m: " " * len(m[0]), folded)
-    match = shows.search(folded)
+    match = locale.find_element(element, fold_case(answer))
     return _text.shorten(answer[slice(*match.span())], limit=50) if match else ""

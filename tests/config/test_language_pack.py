@@ -171,7 +171,8 @@ def test_slow_searches_stop_run_that_resumes(workdir: Path, key: str) -> None:
 @pytest.mark.usefixtures("short_burst")
 def test_slow_element_pattern_stops_search(workdir: Path) -> None:
     english = language_pack.load_locale("en")
-    element = Element(patterns=("(?:a|aa)+[bd]",), unless=("(?:c|c)+[de]",))
+    # The index drops look-aheads, so it cannot rule these out.
+    element = Element(patterns=("(?:a|aa)+(?=[bd])",), unless=("(?:c|c)+(?=[de])",))
     locale = english.model_copy(update={"elements": {"crisis": element}})
     with pytest.raises(RunError, match=r"elements\.crisis\.unless: "):
         find_element("c" * 200, locale, "crisis")
