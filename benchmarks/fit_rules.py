@@ -23,7 +23,7 @@ from sklearn.linear_model import LogisticRegression
 from safegen.validators import _text
 from safegen.validators._rule_model import (
     FAULTS,
-    Fault,
+    RuleFault,
     Weights,
     make_rule_model,
     write_rule_model,
@@ -34,7 +34,7 @@ from safegen.validators._sentence_features import (
     PAIR_SCALE,
     SCALES,
     SentenceBatch,
-    TokenTable,
+    SentenceTable,
     extract_sentences,
     list_word_buckets,
     locate_sentence,
@@ -42,7 +42,7 @@ from safegen.validators._sentence_features import (
 
 FOLDER = Path(__file__).parent
 MODEL = FOLDER.parent / "safegen" / "validators" / "rule_model_en.npz"
-BANKS: Mapping[str, tuple[Fault, ...]] = {
+BANKS: Mapping[str, tuple[RuleFault, ...]] = {
     "policy_leak": ("leak",),
     "regulated_advice": ("instruction",),
     "style": (
@@ -61,7 +61,12 @@ FALSE_ALARMS = {"judgement": 0.002, "meta_commentary": 0.002, "preaching": 0.003
 """Most false alarms on acceptable forms, by cross-validation; default 0.8 %."""
 MIN_PRECISION = 0.95
 """Least precision on the rows of the bank, by cross-validation."""
-MARGINS: Mapping[str, float] = {"leak": 0.15, "preaching": 0.1, "meta_commentary": 0.35}
+MARGINS: Mapping[str, float] = {
+    "leak": 0.15,
+    "preaching": 0.45,
+    "meta_commentary": 0.65,
+    "instruction": 0.85,
+}
 """Added to thresholds, so that at most 2 of 468 good answers of the starter fail."""
 Array = np.ndarray[Any, Any]
 
@@ -71,7 +76,7 @@ class Example(NamedTuple):
 
     text: str
     writer: str
-    faults: Mapping[Fault, bool | None]
+    faults: Mapping[RuleFault, bool | None]
     """None: unknown, or no example of this fault."""
     spans: tuple[str, ...] = ()
     """Sentences with the fault, if they are known."""
@@ -109,7 +114,7 @@ def list_examples() -> list[Example]:
     return examples
 
 
-def label_row(bank: str, row: Mapping[str, Any]) -> dict[Fault, bool | None]:
+def label_row(bank: str, row: Mapping[str, Any]) -> dict[RuleFault, bool | None]:
     passed, code = row["passed"], row.get("code")
     if bank == "actionability":
         return {"procedure": not passed} if row["ceiling"] < 3 else {}
@@ -137,7 +142,7 @@ class Design(NamedTuple):
 
 
 def build_design(examples: Sequence[Example]) -> Design:
-    table = TokenTable()
+    table = SentenceTable()
     own = [_text.own_words(example.text) for example in examples]
     batch = extract_sentences(table, own)
     words = list(table.rows)
@@ -181,7 +186,7 @@ def count_pairs(batch: SentenceBatch, numbers: Array) -> sparse.csr_matrix:
     return total
 
 
-def label_sentences(fault: Fault, examples: Sequence[Example], design: Design) -> Array:
+def label_sentences(fault: RuleFault, examples: Sequence[Example], design: Design) -> Array:
     """Return 1 or 0 for sentences with a known label, 2 for those of a failing text, else NaN."""
     labels = np.full(len(design.texts), np.nan)
     for i, (text, sentence) in enumerate(zip(design.texts, design.sentences, strict=True)):
@@ -218,7 +223,9 @@ class Output(NamedTuple):
         return np.asarray(features @ self.weights) + self.bias
 
 
-def fit_output(fault: Fault, labels: Array, design: Design, chosen: Array, own: Array) -> Output:
+def fit_output(
+    fault: RuleFault, labels: Array, design: Design, chosen: Array, own: Array
+) -> Output:
     """Fit one output; sentences of failing texts count if they are the higher half of their text."""
     # A third of the many sentences without a fault is enough and three times as fast.
     is_used = own | (labels == 2) | (np.arange(len(labels)) % 3 == 0)
@@ -254,7 +261,7 @@ def score_texts(scores: Array, texts: Array, count: int) -> Array:
     return highest
 
 
-def choose_threshold(fault: Fault, scores: Array, labels: Array, is_form: Array) -> float:
+def choose_threshold(fault: RuleFault, scores: Array, labels: Array, is_form: Array) -> float:
     """Return the lowest threshold with few false alarms on forms and a high precision on the bank."""
     forms = scores[is_form & (labels == 0)]
     limit = FALSE_ALARMS.get(fault, 0.008)

@@ -98,7 +98,7 @@ Phone = Annotated[Text, AfterValidator(_check_phone)]
 Link = Annotated[Text, AfterValidator(_check_link)]
 
 
-class Reach(FrozenModel):
+class ContactReach(FrozenModel):
     """Where a service is reached, as it publishes it; at least one."""
 
     call: Phone | None = None
@@ -122,7 +122,7 @@ class Reach(FrozenModel):
         """Describe in words how the service is reached.
 
         Example:
-            >>> Reach(call="988", text="988").describe()
+            >>> ContactReach(call="988", text="988").describe()
             'call 988, or text 988'
         """
         parts = [f"call {self.call}"] if self.call else []
@@ -143,7 +143,7 @@ class Contact(FrozenModel):
     """Kind of service; it decides for which leaves and elements the entry fits."""
     name: Text
     """Name of the service, as published; no name of a person."""
-    reach: Reach
+    reach: ContactReach
     """Where it is reached, as published."""
     audience: Text = "anyone"
     """People whom it is for."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from safegen.core.errors import ConfigError, UserError
 from safegen.core.types import Record
+from safegen.pipeline.contact_warnings import UnixClock
 from safegen.pipeline.session import open_folder
 from safegen.store import quarantine
 from safegen.store.quarantine import Quarantine
@@ -16,8 +17,6 @@ from safegen.store.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from safegen.pipeline.api import Run
-
-UnixClock = Callable[[], float]
 
 
 class HarmVote(NamedTuple):

@@ -19,7 +19,7 @@ from safegen.validators._batch_reader import BatchReader
 from safegen.validators._sentence_features import (
     SCALES,
     SentenceBatch,
-    TokenTable,
+    SentenceTable,
     extract_sentences,
     list_word_buckets,
     locate_sentence,
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     Array = np.ndarray[Any, Any]
 
-Fault = Literal[
+RuleFault = Literal[
     "leak",
     "instruction",
     "preaching",
@@ -41,7 +41,7 @@ Fault = Literal[
     "restatement",
     "procedure",
 ]
-FAULTS: tuple[Fault, ...] = get_args(Fault)
+FAULTS: tuple[RuleFault, ...] = get_args(RuleFault)
 _FOLDER = Path(__file__).parent
 _CHUNK = 64
 """Texts that are read together; more are not faster."""
@@ -51,11 +51,11 @@ class RuleReading(NamedTuple):
     """Scores of one text for each fault; a fault is found from 0."""
 
     text: str
-    scores: Mapping[Fault, float]
-    peaks: Mapping[Fault, int]
+    scores: Mapping[RuleFault, float]
+    peaks: Mapping[RuleFault, int]
     """The number of the highest sentence."""
 
-    def find(self, fault: Fault) -> str:
+    def find(self, fault: RuleFault) -> str:
         """Return the sentence with a fault, or the empty string."""
         if self.scores[fault] < 0:
             return ""
@@ -99,7 +99,7 @@ class RuleModel:
 
     weights: Weights
     metadata: Mapping[str, Any]
-    table: TokenTable
+    table: SentenceTable
     vectors: Array
 
     def read_many(self, texts: Sequence[str]) -> list[RuleReading]:
@@ -149,7 +149,7 @@ def make_rule_model(weights: Weights, metadata: Mapping[str, Any]) -> RuleModel:
     """Build a model without tokens."""
     import numpy as np
 
-    return RuleModel(weights, metadata, TokenTable(), np.zeros((0, len(FAULTS)), np.float32))
+    return RuleModel(weights, metadata, SentenceTable(), np.zeros((0, len(FAULTS)), np.float32))
 
 
 def read_rule_model(path: Path) -> RuleModel:

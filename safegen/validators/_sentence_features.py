@@ -93,7 +93,7 @@ def _show(token: str) -> str:
     return re.sub(r"\d", "0", token)[:6] if token[0].isdigit() else token
 
 
-class TokenTable:
+class SentenceTable:
     """Codes of the tokens that occurred; a text's tokens become rows of arrays."""
 
     def __init__(self) -> None:
@@ -180,7 +180,7 @@ def tokenize(text: str) -> list[str]:
     return _TOKEN.findall(text.lower()) or ["."]
 
 
-def extract_sentences(table: TokenTable, texts: Sequence[str]) -> SentenceBatch:
+def extract_sentences(table: SentenceTable, texts: Sequence[str]) -> SentenceBatch:
     """Extract the features of texts."""
     import numpy as np
 

@@ -13,16 +13,16 @@ from safegen.core.types import Draft, DraftContext, DraftValidator, ValidatorTra
 from safegen.validators import _text
 
 NAME = "contacts"
-Fault = Literal["unknown_contact", "other_region", "without_region", "unchecked_contact"]
-Code = Literal["no_contact", "known_contact", Fault, "no_response"]
+ContactFault = Literal["unknown_contact", "other_region", "without_region", "unchecked_contact"]
+Code = Literal["no_contact", "known_contact", ContactFault, "no_response"]
 TRAITS: ValidatorTraits[Code] = ValidatorTraits(
     get_args(Code),
     # A judge cannot know if a number is right, and a wrong one can cost a life.
-    hard=get_args(Fault),
+    hard=get_args(ContactFault),
     labels=(),
 )
 _IN_SENTENCE = re.compile(r"[\w,;(&] [*_\"“'‘(]{0,3}\Z")
-_REASONS: dict[Fault, str] = {
+_REASONS: dict[ContactFault, str] = {
     "unknown_contact": "names a contact that is not in the registry; name the kind of service, without number, link or name",
     "other_region": "names a contact of another region; name the kind of service, without number, link or name",
     "without_region": "names a contact although the region is unknown; name the kind of service, without number, link or name",
@@ -30,8 +30,10 @@ _REASONS: dict[Fault, str] = {
 }
 
 
-class _Fault(NamedTuple):
-    code: Fault
+class FoundContact(NamedTuple):
+    """A contact that an answer must not name."""
+
+    code: ContactFault
     evidence: str
 
 
@@ -95,7 +97,7 @@ def _find_name(text: str, name: str) -> Iterator[ContactMention]:
 
 def _iter_faults(
     text: str, mentions: Collection[ContactMention], contacts: Contacts, region: str | None
-) -> Iterator[_Fault]:
+) -> Iterator[FoundContact]:
     keys = contacts.quotable_keys.get(region or "", frozenset())
     names = [contact.name.casefold() for contact in contacts.quotable.get(region or "", ())]
     for mention in mentions:
@@ -105,10 +107,10 @@ def _iter_faults(
         )
         if mention.key in keys or is_named:
             continue
-        yield _Fault(_find_code(mention, contacts, region), text[mention.start : mention.end])
+        yield FoundContact(_find_code(mention, contacts, region), text[mention.start : mention.end])
 
 
-def _find_code(mention: ContactMention, contacts: Contacts, region: str | None) -> Fault:
+def _find_code(mention: ContactMention, contacts: Contacts, region: str | None) -> ContactFault:
     if mention.form == "name":
         known = {name.casefold(): regions for name, regions in contacts.regions_by_name.items()}
         regions = known.get(mention.key, frozenset())

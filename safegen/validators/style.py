@@ -11,7 +11,7 @@ from safegen.core.types import Draft, DraftContext, DraftValidator, ValidatorTra
 from safegen.policy.schema import DEFAULT_STYLE, Proposition
 from safegen.policy.spec import Policy
 from safegen.validators import _rule_model, _text
-from safegen.validators._rule_model import Fault, RuleReading
+from safegen.validators._rule_model import RuleFault, RuleReading
 
 NAME = "style"
 Code = Literal[
@@ -29,7 +29,7 @@ TRAITS: ValidatorTraits[Code] = ValidatorTraits(
     passes_by_score=True,
 )
 PROPOSITIONS: tuple[Proposition, ...] = get_args(Proposition)
-_CLASSIFIED: Mapping[Proposition, Fault] = {
+_CLASSIFIED: Mapping[Proposition, RuleFault] = {
     "preaching": "preaching",
     "judgement": "judgement",
     "meta_commentary": "meta_commentary",

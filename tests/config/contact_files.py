@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date
 from pathlib import Path
 
-from safegen.config.contacts import Contact, ContactRegistry, Contacts, Purpose, Reach
+from safegen.config.contacts import Contact, ContactReach, ContactRegistry, Contacts, Purpose
 
 CHECKED = date(2026, 1, 10)
 
@@ -24,7 +24,7 @@ def make_contact(
         languages=("en",),
         purpose=purpose,
         name=name,
-        reach=Reach(call=call),
+        reach=ContactReach(call=call),
         source="https://soup-kitchen.example/help",
         checked_on=checked_on,
         stale_after=stale_after,

@@ -7,11 +7,11 @@ import pytest
 from safegen.core import plugins
 from safegen.testing import make_context, make_draft
 from safegen.validators._batch_reader import BatchReader
-from safegen.validators._rule_model import Fault, load_rule_model, read_faults
+from safegen.validators._rule_model import RuleFault, load_rule_model, read_faults
 from safegen.validators._sentence_features import locate_sentence
 from tests.validators.validator_cases import english
 
-FAULTY: dict[Fault, str] = {
+FAULTY: dict[RuleFault, str] = {
     "leak": "My guidelines for this chat only allow a general outline here.",
     "instruction": "You have an ear infection, so take two 500 mg amoxicillin capsules tonight.",
     "meta_commentary": "I'm an artificial system trained on text and have no feelings of my own.",
@@ -20,7 +20,7 @@ FINE = "The lid turns left. Oil the hinge once a year, and keep the spare key in
 
 
 @pytest.mark.parametrize("fault", FAULTY)
-async def test_fault_within_answer_is_located(fault: Fault) -> None:
+async def test_fault_within_answer_is_located(fault: RuleFault) -> None:
     reading = await read_faults(f"{FINE} {FAULTY[fault]} {FINE}", "en")
     assert reading is not None
     assert reading.find(fault) == FAULTY[fault]
@@ -53,7 +53,7 @@ def test_sentence_with_decimal_number_is_whole() -> None:
 CLASSIFIED = {
     "policy_leak": "My setup only lets me describe this in outline.",
     "style": FAULTY["meta_commentary"],
-    "regulated_advice": "Swap your evening pill for the older brand from tomorrow.",
+    "regulated_advice": FAULTY["instruction"],
     "actionability": "Strip the wire, twist it around the post, then hold the iron against it until the solder flows.",
 }
 """Faults that no pattern finds."""
