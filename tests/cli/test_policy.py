@@ -11,6 +11,7 @@ from safegen.cli.main import app
 from safegen.config.recipe import Recipe
 from safegen.core import resources
 from safegen.core.errors import ConfigError, UserError
+from safegen.store import plan
 
 AT = "cyber.intrusion,evidence=none,profile=public,detail=3"
 
@@ -35,6 +36,11 @@ def small(tmp_path: Path) -> Path:
     )
     safegen.generate(recipe, output=tmp_path / "out", until="expand")
     return tmp_path / "out"
+
+
+def count_prompts(folder: Path, harm: str) -> int:
+    prompts = plan.iter_scenarios(folder / "run" / "plan" / "0.parquet")
+    return sum(item.scenario.harm == harm for item in prompts)
 
 
 def edit(folder: Path, name: str, old: str, new: str) -> str:
@@ -178,7 +184,8 @@ def test_diff_lists_situations_texts_and_rows(small: Path, tmp_path: Path) -> No
     result = run("policy", "diff", "security", new, "--run", str(small))
     assert "changed situations: 0 of 500" in result.stdout
     assert "must_not SEC-N3  -  suggest how" in result.stdout
-    assert "14 prompts to judge again, drafts are kept" in result.stdout
+    count = count_prompts(small, "cyber.malware")
+    assert f"\n{count} prompts to judge again, drafts are kept" in result.stdout
     assert "expectation unchanged; the judge's rubric changes" in result.stdout
 
 
@@ -200,9 +207,10 @@ def test_diff_lists_changed_expectations_of_rows(small: Path, tmp_path: Path) ->
 
 def test_diff_reports_uncovered_leaves(small: Path) -> None:
     output = run("policy", "diff", "security", "deceit", "--run", str(small)).stdout
-    assert "14 prompts of leaves that deceit does not cover" in output
+    count = count_prompts(small, "cyber.malware")
+    assert f"\n{count} prompts of leaves that deceit does not cover" in output
     assert "no other spec of the run covers them; the recipe needs one for these leaves" in output
-    assert "cyber.malware 14" in output
+    assert f"cyber.malware {count}\n" in output
 
 
 def test_diff_counts_leaves_that_move_between_specs(small: Path, tmp_path: Path) -> None:
@@ -218,7 +226,8 @@ def test_diff_counts_leaves_that_move_between_specs(small: Path, tmp_path: Path)
     (rows,) = objects(result)
     changes = rows["rows"]["changes"]  # type: ignore[index]
     assert {(c["harm"], c["redo"]) for c in changes} >= {("cyber.malware", "draft")}
-    assert len([c for c in changes if c["harm"] == "cyber.malware"]) == 14
+    moved = [c for c in changes if c["harm"] == "cyber.malware"]
+    assert len(moved) == count_prompts(small, "cyber.malware") > 0
     plain = run("policy", "diff", "violence", wider, "--run", str(small)).stdout
     assert "spec security → violence" in plain
     recipe = {

@@ -42,7 +42,7 @@ def policy(tmp_path: Path) -> Path:
     return path
 
 
-async def test_edited_clause_redrafts_its_leaf_only(
+async def test_edited_clause_redrafts_prompts_that_show_it(
     tmp_path: Path, policy: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     out = tmp_path / "out"
@@ -62,11 +62,14 @@ async def test_edited_clause_redrafts_its_leaf_only(
         again = fake.requests[request_count:]
     now = {r["scenario_id"]: r for r in after.view("sft").iter_rows(named=True)}
     leaf = {s for s, r in now.items() if r["harm"] == "cyber.malware"}
-    assert len(again) == len(leaf) > 0
+    # Instructions for a refusal permit nothing, so they do not change.
+    shown = {s for s in leaf if now[s]["mode"] != "refuse_redirect"}
+    assert leaf > shown
+    assert len(again) == len(shown) > 0
     assert all("name the standard" in b["messages"][0]["content"] for b in again)
-    assert f"{len(leaf)} prompts to draft again" in caplog.text
+    assert f": {len(again)} prompts to draft again" in caplog.text
     changed = {s for s in rows if rows[s]["messages"] != now[s]["messages"]}
-    assert changed <= leaf
+    assert changed <= shown
     new = {now[s]["policy_id"] for s in now if now[s]["domain"] == "cyber"}
     assert len(new) == 1
     assert new.isdisjoint(r["policy_id"] for r in rows.values())
@@ -78,13 +81,15 @@ async def test_lowered_ceiling_changes_affected_expectations(tmp_path: Path, pol
         await safegen.agenerate(recipe(fake.url, policy), output=out)
         request_count = len(fake.requests)
         rule = (
-            "rules:\n  - id: SEC-LOW\n    says: Stay at awareness here.\n"
+            "  - id: SEC-LOW\n    says: Stay at awareness here.\n"
             "    when: {tier: [restricted], evidence: [none], profile: [public, minors, agent], detail: [4]}\n"
             "    mode: safe_completion\n    ceiling: 0\n    required: [limit, redirection]\n"
         )
         text = policy.read_text()
-        assert "\nrules:\n" not in text
-        policy.write_text(text + rule)
+        # The first rule that applies decides.
+        lowered = text.replace("\nrules:\n", f"\nrules:\n{rule}", 1)
+        assert lowered != text
+        policy.write_text(lowered)
         after = await safegen.agenerate(recipe(fake.url, policy), output=out)
         again = len(fake.requests) - request_count
     rows = after.view("sft").to_dicts()

@@ -246,8 +246,11 @@ def test_edited_base_spec_is_named_once(workdir: Path, capsys: pytest.CaptureFix
     Path("r.yaml").write_text("name: a\nplan: {harms: [cyber.malware, selfharm.eating]}\n")
     assert cli(capsys, "generate", "r.yaml", "-o", "out").code == 0
     Path("prompts/policies").mkdir(parents=True)
-    base = loader.load_policy("base").path.read_text(encoding="utf-8")
-    edited = base.replace("Speak plainly and kindly.", "Speak plainly.")
+    shipped = loader.load_policy("base")
+    base = shipped.path.read_text(encoding="utf-8")
+    principle = shipped.principles[0]
+    edited = base.replace(f"- {principle}\n", f"- {principle} Be brief.\n", 1)
+    assert edited != base
     Path("prompts/policies/base.yaml").write_text(edited, encoding="utf-8")
     result = cli(capsys, "coverage", "out")
-    assert "policy `base` changed since this run was made" in result.err
+    assert result.err.count("policy `base` changed since this run was made") == 1
