@@ -53,7 +53,7 @@ def test_sentence_with_decimal_number_is_whole() -> None:
 CLASSIFIED = {
     "policy_leak": "My setup only lets me describe this in outline.",
     "style": FAULTY["meta_commentary"],
-    "regulated_advice": FAULTY["instruction"],
+    "regulated_advice": "Your knee is sprained, so rub ibuprofen gel on it twice a day.",
     "actionability": "Strip the wire, twist it around the post, then hold the iron against it until the solder flows.",
 }
 """Faults that no pattern finds."""
