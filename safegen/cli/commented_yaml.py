@@ -46,7 +46,7 @@ def _format_scalar(text: str) -> str:
 
 
 def comment_lines(
-    model: type[BaseModel], values: Mapping[str, object], *, indent: int = 0
+    model: type[BaseModel], values: Mapping[str, object], *, indent: int = 0, width: int = WIDTH
 ) -> Iterator[str]:
     """Yield the lines of a commented YAML file.
 
@@ -54,48 +54,50 @@ def comment_lines(
         model: its fields are the keys, their docstrings the comments.
         values: values that replace a default, by key; a mapping for a nested model.
         indent: blanks before each line.
+        width: longest line in characters, if its words can be split.
     """
     descriptions = describe_fields(model)
     for name, field in model.model_fields.items():
         value = values.get(name, _field_default(field))
-        yield from _docstring_lines(descriptions.get(name, ""), field, indent)
+        yield from _docstring_lines(descriptions.get(name, ""), field, indent, width)
         nested = next(_nested_models(field.annotation), None)
         parts = None if nested is None else _nested_parts(value)
         if nested is not None and parts is not None:
             yield f"{' ' * indent}{name}:"
-            yield from comment_lines(nested, parts, indent=indent + 2)
+            yield from comment_lines(nested, parts, indent=indent + 2, width=width)
             continue
         # An absent part stays in comments, so that its lines are valid without their marks.
         if nested is not None and value is None:
-            yield from _unused_lines(nested, indent, name)
+            yield from _unused_lines(nested, indent, name, width)
         else:
-            yield from _entry_lines(name, value, indent)
+            yield from _entry_lines(name, value, indent, width)
 
 
-def _entry_lines(name: str, value: object, indent: int) -> Iterator[str]:
+def _entry_lines(name: str, value: object, indent: int, width: int) -> Iterator[str]:
     # A plug-in with parameters takes one line per parameter.
     blank = " " * indent
     if isinstance(value, PluginRef) and value.params:
         yield f"{blank}{name}:"
         yield f"{blank}  {format_flow(value.use)}:"
         for key, parameter in cast(Mapping[str, object], value.params).items():
-            yield from _entry_lines(key, parameter, indent + 4)
+            yield from _entry_lines(key, parameter, indent + 4, width)
         return
     line = f"{blank}{name}: {format_flow(value)}"
-    if len(line) > WIDTH and isinstance(value, Sequence) and not isinstance(value, str):
+    if len(line) > width and isinstance(value, Sequence) and not isinstance(value, str):
         yield f"{blank}{name}:"
         yield from (f"{blank}  - {format_flow(item)}" for item in cast(Sequence[object], value))
         return
     yield line
 
 
-def _unused_lines(model: type[BaseModel], indent: int, name: str) -> Iterator[str]:
+def _unused_lines(model: type[BaseModel], indent: int, name: str, width: int) -> Iterator[str]:
     # Show the keys of an absent part as comments.
-    lines = [f"{name}:", *comment_lines(model, {}, indent=2)]
-    yield from (f"{' ' * indent}# {line}" for line in lines)
+    mark = f"{' ' * indent}# "
+    lines = [f"{name}:", *comment_lines(model, {}, indent=2, width=width - len(mark))]
+    yield from (f"{mark}{line}" for line in lines)
 
 
-def _docstring_lines(docstring: str, field: FieldInfo, indent: int) -> Iterator[str]:
+def _docstring_lines(docstring: str, field: FieldInfo, indent: int, width: int) -> Iterator[str]:
     description = " ".join(docstring.split())
     choices = list(dict.fromkeys(_allowed_words(field.annotation)))
     if choices:
@@ -103,7 +105,7 @@ def _docstring_lines(docstring: str, field: FieldInfo, indent: int) -> Iterator[
     lead = f"{' ' * indent}# "
     yield from textwrap.wrap(
         description.strip(),
-        WIDTH,
+        width,
         initial_indent=lead,
         subsequent_indent=lead,
         break_long_words=False,

@@ -13,6 +13,7 @@ from jsonschema import Draft202012Validator
 from safegen.cli.commented_yaml import comment_lines, format_flow
 from safegen.config import recipe as recipes
 from safegen.config.fields import FrozenModel, describe_fields
+from safegen.config.plan import NoiseSettings, WrapperSettings
 from safegen.config.recipe import PluginRef, Recipe
 from safegen.config.taxonomy import load_taxonomy as load_taxonomy
 from safegen.core.yaml_source import parse
@@ -41,7 +42,10 @@ def test_init_writes_default_recipe_with_every_key(
     absent = keys(Recipe) - set(values)
     assert set(values) <= keys(Recipe)
     assert all(f"\n# {name}:\n" in text for name in absent)
-    assert set(values["plan"]) == keys(recipes.Plan)
+    assert set(values["plan"]) <= keys(recipes.Plan)
+    absent = keys(recipes.Plan) - set(values["plan"])
+    assert all(f"\n  # {name}:\n" in text for name in absent)
+    assert all(len(line) <= 100 for line in text.splitlines()[1:])
     Draft202012Validator(build_schema("recipe")).validate(values)
     assert call(capsys, "check", "recipe.yaml").code == 0
 
@@ -75,9 +79,15 @@ def test_commented_parts_load_without_their_marks(workdir: Path) -> None:
         assert marked in text
         text = text.replace(marked, line, 1)
     text = text.replace('  #   key_env: "…"', "    key_env: SHELF_KEY")
+    for key in ("noise", "wrappers"):
+        part = re.search(rf"^  # {key}:\n(?:  #   .*\n)+", text, re.MULTILINE)
+        assert part
+        text = text.replace(part[0], part[0].replace("  # ", "  ", 1).replace("\n  # ", "\n  "))
     Path("k.yaml").write_text(text, encoding="utf-8")
     loaded = recipes.load_recipe("k.yaml")
     assert loaded.policy_effect == recipes.EffectSettings()
+    assert loaded.plan.noise == NoiseSettings()
+    assert loaded.plan.wrappers == WrapperSettings()
     assert loaded.judges.quarantine == recipes.QuarantineSettings(key_env="SHELF_KEY")
 
 
