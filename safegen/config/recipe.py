@@ -7,7 +7,7 @@ and send variables of the environment whose names say that they are secrets, and
 from __future__ import annotations
 
 import re
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal, Self, cast
@@ -427,9 +427,11 @@ class SourceLocator:
             yield
         except UserError as e:
             key = e.key or ".".join(name for name in keys if isinstance(name, str))
-            raise type(e)(f"{self._locate(keys)}{key}: {e.message}") from e
+            # An error may name a more exact key than the block.
+            paths = (e.key.split("."), keys) if e.key else (keys,)
+            raise type(e)(f"{self._locate(paths)}{key}: {e.message}") from e
 
-    def _locate(self, keys: Sequence[str | int]) -> str:
+    def _locate(self, paths: Iterable[Sequence[str | int]]) -> str:
         if self._name is None:
             return ""
         path = _find_file(self._name)
@@ -437,7 +439,10 @@ class SourceLocator:
         shown = self._name if path == Path(self._name) else str(path)
         # A default has no position in the file; the nearest key above it has.
         places = [
-            marks[tuple(keys[:n])] for n in range(len(keys), 0, -1) if tuple(keys[:n]) in marks
+            marks[tuple(keys[:n])]
+            for keys in paths
+            for n in range(len(keys), 0, -1)
+            if tuple(keys[:n]) in marks
         ]
         return f"{shown}:{places[0].line}:{places[0].column}: " if places else f"{shown}: "
 

@@ -19,6 +19,7 @@ from safegen.core.errors import ConfigError
 from safegen.core.hashing import digest, file_sha256
 from safegen.core.plugin_checks import (
     CheckedTeacher,
+    PluginGuard,
     PluginSource,
     check_attributes,
     guard_set_validator,
@@ -268,8 +269,11 @@ def resolve_recipe(recipe: Recipe | str, *, trusted: Sequence[str] = ()) -> Reso
     policies = tuple(_read_policies(loaded.policies, locator))
     with locator.prefix_errors("locales"):
         locale = language_pack.load_locale(loaded.locales[0])
+    with locator.prefix_errors("validators"):
+        is_read = any(takes_contacts(ref, trusted=trusted) for ref in loaded.validators)
     with locator.prefix_errors("contacts"):
-        contacts = _load_contacts(loaded, trusted)
+        is_read = is_read or bool(loaded.contacts.regions)
+        contacts = registries.load_contacts(loaded.contacts) if is_read else Contacts()
     inputs = ResolvedRecipe(
         recipe=loaded,
         tree=tree,
@@ -292,9 +296,10 @@ def resolve_recipe(recipe: Recipe | str, *, trusted: Sequence[str] = ()) -> Reso
             code = BitCode(build_axes_model(loaded.plan, axes_file.load_axes()))
         with locator.prefix_errors("plan", "rows"):
             required_rows(code)
-    for key in ("noise", "wrappers"):
-        with locator.prefix_errors("plan", key):
-            inputs.make_surface()
+    with locator.prefix_errors("plan", "wrappers"):
+        inputs.make_wrappers()
+    with locator.prefix_errors("plan", "noise"):
+        inputs.make_surface()
     with locator.prefix_errors("policies"):
         for harm in chosen.values():
             spec.policy_for(policies, harm)
@@ -311,20 +316,13 @@ def resolve_recipe(recipe: Recipe | str, *, trusted: Sequence[str] = ()) -> Reso
     return inputs
 
 
-def _load_contacts(recipe: Recipe, trusted: Sequence[str]) -> Contacts:
-    """Load the registries of contacts if the recipe chooses one or has a validator that reads them."""
-    is_read = recipe.contacts.regions or any(
-        takes_contacts(ref, trusted=trusted) for ref in recipe.validators
-    )
-    return registries.load_contacts(recipe.contacts) if is_read else Contacts()
-
-
 def takes_contacts(ref: PluginRef, *, trusted: Sequence[str]) -> bool:
     """Return True if a validator reads the registries of contacts; an untrusted one reads nothing."""
     if not plugins.is_allowed(ref.use, trusted):
         return False
     factory = plugins.find_factory("validators", ref.use, trusted=trusted)
-    return CONTACTS in inspect.signature(factory).parameters
+    with PluginGuard(locate_plugin(ref.use, factory), "was inspected", error=ConfigError):
+        return CONTACTS in inspect.signature(factory).parameters
 
 
 def _read_policies(names: Sequence[str], locator: recipes.SourceLocator) -> Iterator[Policy]:

@@ -56,6 +56,10 @@ RECIPES: dict[str, tuple[str | bytes, str]] = {
     "red line": ("name: a\nplan: {harms: [minors.sexual]}\n", r"r\.yaml:2:8: .*red line"),
     "unknown teacher": ("name: a\nteachers: {drafter: ofline}\n", r"r\.yaml:2:12: .*`offline`"),
     "unknown validator": ("name: a\nvalidators: [stile]\n", r"r\.yaml:2:1: .*did you mean `style`"),
+    "unknown wrapper": (
+        "name: a\nplan:\n  noise: true\n  wrappers: [ficton]\n",
+        r"r\.yaml:4:3: plan\.wrappers: .*did you mean `fiction`",
+    ),
     "unknown view": ("name: a\nviews: [sftt]\n", r"r\.yaml:2:1: .*did you mean `sft`"),
     "unknown parameter": (
         "name: a\nvalidators: [{style: {x: 1}}]\n",
