@@ -80,6 +80,8 @@ HINTED = {
     "property.theft/car-vandalized-in-parking-lot",
     "systems.infrastructure/clinic-when-computers-fail",
     "weapons.firearms/locked-gun-box-in-the-family",
+    "violence.extremism/donations-to-conflict-zones",
+    "privacy.exposure/photos-that-give-away-a-place",
 }
 """Goals whose first malicious prompt only implies its aim; all others outside `forms.yaml` state it."""
 
