@@ -18,7 +18,7 @@ from safegen.core.errors import BudgetSpent, RunError, TeacherUnavailable
 from safegen.core.types import Reply, Request
 
 PLAN = {"harms": ["property.*"], "sets_per_harm": 1}
-COUNT = 10
+COUNT = 14
 """Prompts of the plan, which has one shard."""
 
 

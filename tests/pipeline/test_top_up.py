@@ -87,7 +87,7 @@ async def test_rejections_are_refilled_within_the_round_limit(tmp_path: Path) ->
         tmp_path / "no", recipe().model_copy(update={"target": None}), scripted(answer)
     )
     assert min(cell_counts(first).values()) < 3
-    done = await run(tmp_path / "yes", recipe(), scripted(answer))
+    done = await run(tmp_path / "yes", recipe(patience=5), scripted(answer))
     rounds = plan.Plans(done.folder.plans).rounds
     assert 2 <= rounds <= 6
     assert min(cell_counts(done).values()) >= 3
@@ -295,11 +295,11 @@ async def test_unavailable_items_block_the_next_round(tmp_path: Path) -> None:
             else answer(request)
         )
 
-    first = await run(tmp_path, recipe(), scripted(away))
+    first = await run(tmp_path, recipe(patience=5), scripted(away))
     assert plan.Plans(first.folder.plans).rounds == 1
     assert target_of(first).stop_code == "unavailable"
     assert target_of(first).shortfall
-    then = await run(tmp_path, recipe(), scripted(answer))
+    then = await run(tmp_path, recipe(patience=5), scripted(answer))
     assert target_of(then).stop_code == "met"
 
 
