@@ -158,7 +158,7 @@ def short_burst(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("short_burst")
-@pytest.mark.parametrize("key", ["decline", pytest.param("limit", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("key", ["decline", pytest.param("redirection", marks=pytest.mark.slow)])
 def test_slow_searches_stop_run_that_resumes(workdir: Path, key: str) -> None:
     write_own_pack(workdir, HIDDEN, key=key)
     with pytest.raises(RunError, match=rf"`en`, version `.*0\.2\.0`: patterns\.{key}: .*too long"):
