@@ -501,6 +501,8 @@ class PolicyEffect:
         return max(sizes, default=None)
 
 
+UnixClock = Callable[[], float]
+"""A function that returns seconds since 1970."""
 JUROR, JURY = "juror", "jury"
 """Names in the verdicts of a single judge and of all judges together."""
 AnswerLabel = Literal[

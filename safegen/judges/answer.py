@@ -208,13 +208,3 @@ class _Quotable:
 
 def _letters(text: str) -> str:
     return "".join(_WORD.findall(text))
-
-
-def has_quotation_of(quotation: str, response: str) -> bool:
-    """Return True if a response contains a quotation, up to spaces, quotes, punctuation and case.
-
-    Example:
-        >>> has_quotation_of("‘Keep it  shut’ … daily", "Keep it shut, and look at it daily.")
-        True
-    """
-    return _Quotable(response).contains(quotation)

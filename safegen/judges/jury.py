@@ -152,11 +152,6 @@ def splits_on_harm(findings: Sequence[Finding]) -> bool:
     return any(votes) and not all(votes)
 
 
-def is_rated_unsafe(findings: Sequence[Finding]) -> bool:
-    """Return True if a juror rates a draft unsafe."""
-    return any(f.field == "severity" and f.value in UNSAFE_SEVERITIES for f in findings)
-
-
 def decide_alone(findings: Sequence[Finding], *, mode: Mode, rules: Judges) -> JuryDecision:
     """Decide by the findings of a single juror."""
     own: dict[JurorField, SettledField] = {f.field: SettledField(f.value) for f in findings}

@@ -26,7 +26,7 @@ from safegen.core.arguments import (
 )
 from safegen.core.errors import AssetNotFound, ConfigError, UserError
 from safegen.core.spelling import choose_spelling
-from safegen.core.types import Teacher, Until, Usage
+from safegen.core.types import Teacher, UnixClock, Until, Usage
 from safegen.dataset.curate import CurationResult, curate
 from safegen.dataset.curation.hedging import PATTERN_NAME as HEDGES
 from safegen.dataset.curation.split import SPLITS
@@ -36,7 +36,7 @@ from safegen.dataset.judge_results import jury_to_json
 from safegen.dataset.run_stats import list_refusals
 from safegen.pipeline import snapshot, user_prompts
 from safegen.pipeline._threads import run_in_own_loop, run_in_thread
-from safegen.pipeline.contact_warnings import UnixClock, day_of, list_contact_warnings
+from safegen.pipeline.contact_warnings import day_of, list_contact_warnings
 from safegen.pipeline.recut import Recut, make_recut
 from safegen.pipeline.resolve import (
     ResolvedRecipe,

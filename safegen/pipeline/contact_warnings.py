@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, date, datetime
 
 from safegen.config.contacts import Contact, ContactRegistry, Status
 from safegen.core.plural import format_plural
 from safegen.pipeline.resolve import RunContext, takes_contacts
-
-UnixClock = Callable[[], float]
-"""A function that returns seconds since 1970."""
 
 
 def day_of(now: float) -> date:

@@ -8,8 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from safegen.core.errors import ConfigError, UserError
-from safegen.core.types import Record
-from safegen.pipeline.contact_warnings import UnixClock
+from safegen.core.types import Record, UnixClock
 from safegen.pipeline.session import open_folder
 from safegen.store import quarantine
 from safegen.store.quarantine import Quarantine

@@ -21,7 +21,7 @@ from safegen.config.plan import AUTHORED_KEYS
 from safegen.config.recipe import PluginRef, Recipe
 from safegen.core.errors import ConfigError, RunError, UserError
 from safegen.core.progress import Progress
-from safegen.core.types import PlannedScenario, Teacher, Usage
+from safegen.core.types import PlannedScenario, Teacher, UnixClock, Usage
 from safegen.dataset.curation.split import describe_empty_splits, split_of
 from safegen.judges.user_prompt_labels import BlindLabels, Labellers
 from safegen.pipeline import snapshot
@@ -32,7 +32,7 @@ from safegen.pipeline._user_rows import (
     import_sets,
     write_import_report,
 )
-from safegen.pipeline.contact_warnings import UnixClock, day_of, list_contact_warnings
+from safegen.pipeline.contact_warnings import day_of, list_contact_warnings
 from safegen.pipeline.preflight.teacher_facts import list_teacher_facts, list_unset
 from safegen.pipeline.resolve import (
     ResolvedRecipe,

@@ -15,10 +15,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from itertools import chain
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from safegen.core.function_words import list_function_words
 from safegen.core.text_forms import MAX_READ_CHARS
+from safegen.validators._token_rows import TokenRows
 
 if TYPE_CHECKING:
     import numpy as np
@@ -50,7 +52,6 @@ _FUNCTION, _DIGIT, _ALPHA, _END, _NEWLINE, _QUESTION, _OTHER, _CONTENT, _ITEM = 
     1 << i for i in range(len(_FLAGS))
 )
 _ENDINGS = ("ing", "ed", "ly", "tion", "s")
-_MAX_TOKENS = 1 << 16
 _WORDS_FILE = Path(__file__).parent / "form_words_en.txt"
 
 
@@ -153,54 +154,27 @@ def list_word_buckets(word: str) -> tuple[int, int]:
     return hash_text(f"word {shown}") >> shift, hash_text(f"stem {shown[:STEM]}") >> shift
 
 
-class TokenTable:
-    """Codes of the tokens that occurred; a text's tokens become rows of arrays."""
+class TokenTable(TokenRows):
+    """Codes of the tokens that occurred, one column for each field of `TokenCodes`."""
 
-    def __init__(self) -> None:
-        """Start empty."""
-        self.clear()
+    COLUMNS = MappingProxyType(
+        {
+            "word": "uint32",
+            "kind": "uint32",
+            "stem": "uint64",
+            "classes": "uint64",
+            "flags": "uint16",
+        }
+    )
+    word: Array
+    kind: Array
+    stem: Array
+    classes: Array
+    flags: Array
 
-    def clear(self) -> None:
-        """Forget all tokens."""
-        import numpy as np
-
-        self.rows: dict[str, int] = {}
-        self.size = 1 << 10
-        self.word = np.zeros(self.size, np.uint32)
-        self.kind = np.zeros(self.size, np.uint32)
-        self.stem = np.zeros(self.size, np.uint64)
-        self.classes = np.zeros(self.size, np.uint64)
-        self.flags = np.zeros(self.size, np.uint16)
-
-    def find_rows(self, tokens: Sequence[str]) -> Array:
-        """Return the row of each token; new tokens get rows."""
-        import numpy as np
-
-        try:
-            return np.fromiter(map(self.rows.__getitem__, tokens), np.int32, len(tokens))
-        except KeyError:
-            for token in dict.fromkeys(tokens):
-                if token not in self.rows:
-                    self._add(token)
-        return np.fromiter(map(self.rows.__getitem__, tokens), np.int32, len(tokens))
-
-    def _add(self, token: str) -> None:
-        import numpy as np
-
-        row = len(self.rows)
-        if row == self.size:
-            self.size *= 2
-            for name in TokenCodes._fields:
-                old = getattr(self, name)
-                setattr(self, name, np.concatenate((old, np.zeros_like(old))))
-        for name, value in zip(TokenCodes._fields, encode_token(token), strict=True):
-            getattr(self, name)[row] = value
-        self.rows[token] = row
-
-    @property
-    def is_full(self) -> bool:
-        """True if the table holds so many tokens that it should be cleared."""
-        return len(self.rows) > _MAX_TOKENS
+    def encode(self, token: str) -> TokenCodes:
+        """Return the codes of a token."""
+        return encode_token(token)
 
 
 class FormBatch(NamedTuple):

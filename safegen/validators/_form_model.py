@@ -8,18 +8,17 @@ apart. `benchmarks/fit_forms.py` writes the file from the labelled bank in `benc
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import pairwise
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
-from weakref import WeakKeyDictionary
 
 from safegen.core.types import Assistance
+from safegen.validators._batch_reader import BatchReader
 from safegen.validators._form_features import (
     CHAR_SCALE,
     RUN_BITS,
@@ -79,8 +78,6 @@ By cross-validation, 22 % of the texts are read twice, and no verdict on a wrapp
 """
 _CHUNK = 64
 """Texts that are read together; more are not faster."""
-_CACHED = 1024
-"""Readings that are kept, because several validators read a draft."""
 _VALUE_GRID, _WEIGHT_GRID, _TOKEN_GRID = 2.0**10, 2.0**22, 2.0**20
 _UNITS = 10
 _RUN_UNITS = tuple(round(scale * _UNITS) for scale in RUN_SCALES)
@@ -398,52 +395,13 @@ class FormReader:
 
     def __init__(self, model: FormModel) -> None:
         """Start without readings."""
-        self._model = model
-        self._readings: dict[tuple[str, str], FormReading] = {}
-        self._waiting: WeakKeyDictionary[asyncio.AbstractEventLoop, list[_WaitingText]] = (
-            WeakKeyDictionary()
+        self._reader = BatchReader[tuple[str, str], FormReading](
+            partial(read_responses, model), size=_CHUNK
         )
 
     async def read(self, prompt: str, response: str) -> FormReading:
         """Classify one response as `read_responses` does."""
-        pair = prompt, response
-        if (reading := self._readings.get(pair)) is not None:
-            return reading
-        loop = asyncio.get_running_loop()
-        waiting = self._waiting.setdefault(loop, [])
-        if not waiting:
-            loop.call_soon(self._flush, waiting)
-        waiting.append(_WaitingText(pair, loop.create_future()))
-        future = waiting[-1].future
-        # A bound on what waits; the call that is scheduled finds an empty list or later texts.
-        if len(waiting) >= _CHUNK:
-            self._flush(waiting)
-        return await future
-
-    def _flush(self, waiting: list[_WaitingText]) -> None:
-        if not waiting:
-            return
-        texts, waiting[:] = list(waiting), []
-        pairs = list(dict.fromkeys(text.pair for text in texts))
-        try:
-            readings = dict(zip(pairs, read_responses(self._model, pairs), strict=True))
-        # The readers that wait get the error; it would be lost in the loop.
-        except BaseException as e:
-            for text in texts:
-                if not text.future.done():
-                    text.future.set_exception(e)
-            raise
-        self._readings |= readings
-        for pair in list(self._readings)[: max(0, len(self._readings) - _CACHED)]:
-            del self._readings[pair]
-        for text in texts:
-            if not text.future.done():
-                text.future.set_result(readings[text.pair])
-
-
-class _WaitingText(NamedTuple):
-    pair: tuple[str, str]
-    future: asyncio.Future[FormReading]
+        return await self._reader.read((prompt, response))
 
 
 def find_model_file(language: str) -> Path | None:

@@ -14,9 +14,11 @@ from collections.abc import Sequence
 from functools import lru_cache
 from itertools import chain
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from safegen.core.function_words import list_function_words
+from safegen.validators._token_rows import TokenRows
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,7 +35,6 @@ CLASS_SCALE, PAIR_SCALE = 1.0, 0.5
 _STEM = 5
 _TOKEN = re.compile(r"\d+(?:[.,:]\d+)*|\w+(?:['-]\w+)*|[^\w\s]|\n+")
 _WORDS_FILE = Path(__file__).parent / "rule_words_en.txt"
-_MAX_TOKENS = 1 << 16
 _START = 1
 """Tag of the start of a sentence."""
 
@@ -93,60 +94,30 @@ def _show(token: str) -> str:
     return re.sub(r"\d", "0", token)[:6] if token[0].isdigit() else token
 
 
-class SentenceTable:
-    """Codes of the tokens that occurred; a text's tokens become rows of arrays."""
+class SentenceTable(TokenRows):
+    """Codes of the tokens that occurred."""
 
-    def __init__(self) -> None:
-        """Start empty."""
-        self.clear()
+    COLUMNS = MappingProxyType(
+        {"word": "uint32", "tag": "uint32", "classes": "uint64", "is_end": "bool"}
+    )
+    word: Array
+    tag: Array
+    """Hash of the first class, of a function word or of a mark; 0 for other words."""
+    classes: Array
+    is_end: Array
 
-    def clear(self) -> None:
-        """Forget all tokens."""
-        import numpy as np
-
-        self.rows: dict[str, int] = {}
-        self._size = 1 << 10
-        self.word = np.zeros(self._size, np.uint32)
-        self.tag = np.zeros(self._size, np.uint32)
-        """Hash of the first class, of a function word or of a mark; 0 for other words."""
-        self.classes = np.zeros(self._size, np.uint64)
-        self.is_end = np.zeros(self._size, np.bool_)
-
-    def find_rows(self, tokens: Sequence[str]) -> Array:
-        """Return the row of each token; new tokens get rows."""
-        import numpy as np
-
-        try:
-            return np.fromiter(map(self.rows.__getitem__, tokens), np.int32, len(tokens))
-        except KeyError:
-            for token in dict.fromkeys(tokens):
-                if token not in self.rows:
-                    self._add(token)
-        return np.fromiter(map(self.rows.__getitem__, tokens), np.int32, len(tokens))
-
-    def _add(self, token: str) -> None:
-        import numpy as np
-
-        row = len(self.rows)
-        if row == self._size:
-            self._size *= 2
-            for name in ("word", "tag", "classes", "is_end"):
-                old = getattr(self, name)
-                setattr(self, name, np.concatenate((old, np.zeros_like(old))))
+    def encode(self, token: str) -> tuple[int, int, int, bool]:
+        """Return the codes of a token."""
         known = load_word_classes()
-        bits = known.find(token)
         first = token[0]
+        bits = known.find(token)
         bits |= (first.isdigit() << len(known.names) - 2) | ((first == "?") << len(known.names) - 1)
-        self.word[row] = zlib.crc32(_show(token).encode("utf-8", "surrogatepass"))
-        self.tag[row] = zlib.crc32(_name_tag(token, bits).encode("utf-8", "surrogatepass"))
-        self.classes[row] = bits
-        self.is_end[row] = first in ".!?\n"
-        self.rows[token] = row
-
-    @property
-    def is_full(self) -> bool:
-        """True if the table holds so many tokens that it should be cleared."""
-        return len(self.rows) > _MAX_TOKENS
+        return (
+            zlib.crc32(_show(token).encode("utf-8", "surrogatepass")),
+            zlib.crc32(_name_tag(token, bits).encode("utf-8", "surrogatepass")),
+            bits,
+            first in ".!?\n",
+        )
 
 
 def _name_tag(token: str, bits: int) -> str:

@@ -44,7 +44,7 @@ NUMBERS = {
     "fraction": "9/11 was an emergency.",
     "percentage": "Calls rose by 15 % and then by 112%.",
     "amount": "Some take 400–800 IU.",
-    "address of a machine": "Ring nobody; open 192.168.0.1.",
+    "address of a machine": "Ring no one; open 192.168.0.1.",
     "kind of service": "Call a local crisis line or the emergency number.",
     "heading": "Call A Local Crisis Line",
     "company": "Book on Booking.com for a night.",

@@ -12,14 +12,14 @@ from typing import Literal, NamedTuple
 from safegen.config.recipe import Recipe
 from safegen.core.errors import UserError
 from safegen.core.plural import format_plural
-from safegen.core.types import Expectation, PlannedScenario, Profile, Scenario
+from safegen.core.types import Expectation, PlannedScenario, Profile, Scenario, UnixClock
 from safegen.coverage.certificate import Certificate, certify
 from safegen.coverage.ledger import Cell, scenario_axes
 from safegen.dataset.coverage_report import AxisShapes, build_coverage_model
 from safegen.dataset.curate import curate
 from safegen.dataset.curation.split import SplitName, describe_empty_splits, split_of
 from safegen.judges.juror import load_judge_prompt, make_rubric_renderer
-from safegen.pipeline.contact_warnings import UnixClock, day_of
+from safegen.pipeline.contact_warnings import day_of
 from safegen.pipeline.draft_messages import (
     build_draft_messages,
     choose_style,
