@@ -50,6 +50,16 @@ NEXT_TURN = re.compile(
     rf"|{_ROLE}\s*(?::|\n|<\|))",
     re.IGNORECASE,
 )
+# Tokens that a text is about: `<s> is the first token`, `the turn ends with <|im_end|>`, `if x == "<|user|>":`
+MENTIONED_START = re.compile(
+    r"(?:is|are|was|and|or|marks?|starts?|begins?|ends?|means?|tells?|signals?|denotes?|indicates?|separates?"
+    r"|tokens?|tags?)\b"
+)
+MENTIONED_END = re.compile(
+    r"\b(?:is|are|was|with|by|as|and|or|like|the|an?|to|of|for|in|after|before|called|named|tokens?|tags?|markers?"
+    r"|use|write|type|print|add)\Z"
+)
+OPEN_QUOTE = re.compile(r"(?:\A|[\s(\[{=,:])[\"'`“‘«„]\Z")
 # Every token has one of these characters. Most texts contain none, and the patterns cost far more.
 _TOKEN_MARKS = ("<", "[", "]~")
 
@@ -74,15 +84,28 @@ def cut_control_tokens(text: str) -> CleanText:
         return CleanText(text, call[0])
     text = _drop_cut_token(text) if is_marked else text
     if is_marked and TOKEN.search(text):
-        text = LEADING.sub("", text, count=1)
-        for token in TOKEN.finditer(text):
-            if NEXT_TURN.match(text, token.start()):
-                text = text[: token.start()].rstrip()
-                break
+        text = _cut_leading(text)
+        turns = (t for t in TOKEN.finditer(text) if NEXT_TURN.match(text, t.start()))
+        turn = next(turns, None)
+        if turn is not None and not _is_quoted(text, turn.start()):
+            text = text[: turn.start()].rstrip()
         text = _cut_trailing(text)
     text, doubt = cut_invented_turns(text)
     inside = TOKEN.search(text) if is_marked else None
     return CleanText(text, inside[0] if inside else doubt)
+
+
+def _cut_leading(text: str) -> str:
+    lead = LEADING.match(text)
+    if lead is None or (lead[0][-1] == " " and MENTIONED_START.match(text, lead.end())):
+        return text
+    return text[lead.end() :]
+
+
+def _is_quoted(text: str, start: int) -> bool:
+    """Check if a token is in a code fence or follows an opening quotation mark."""
+    before = text[max(start - 2, 0) : start]
+    return OPEN_QUOTE.search(before) is not None or text.count("```", 0, start) % 2 == 1
 
 
 def _cut_trailing(text: str) -> str:
@@ -94,7 +117,8 @@ def _cut_trailing(text: str) -> str:
         while token := TOKEN_END.search(text, max(cut - TAIL_CHARS, 0), cut):
             cut = _skip_spaces_back(text, token.start())
         if cut != start:
-            return text[:cut]
+            is_mention = text[cut] == " " and MENTIONED_END.search(text, max(cut - 20, 0), cut)
+            return text if is_mention else text[:cut]
     return text
 
 

@@ -12,6 +12,7 @@ from safegen.teachers._disguised_tags import normalize_tags
 from safegen.teachers._thinking_signs import (
     is_clear_label,
     is_thinking_pair,
+    may_consider_request,
     thinks_about_request,
 )
 from safegen.teachers._unmarked_thinking import find_musing, split_object, split_unmarked
@@ -56,6 +57,10 @@ SECTION_TAG = re.compile(
 )
 # A plan or an analysis may be what the user asked for.
 AMBIGUOUS_SECTIONS = frozenset("plan planning reason internal analysis reflection".split())
+ONE_SECTION = re.compile(
+    r"\A\s*<(?P<name>[a-z_]{1,20})>(?P<body>.*)</(?P=name)>\s*\Z", re.DOTALL | re.IGNORECASE
+)
+CHILD = re.compile(r"<[a-zA-Z][\w:.-]{0,40}[\s/>]")
 DETAILS_START = re.compile(r"<details\b")
 OPEN_WEBUI = re.compile(
     r"<details\b[^<>]{0,80}?\btype=[\"']?reasoning\b[^<>]{0,200}>"
@@ -163,15 +168,27 @@ HEADED_PART = re.compile(
     rf"|^[ \t]*{_THINKING_WORD}:(?=\s)",
     re.IGNORECASE | re.MULTILINE,
 )
-HEADED_FINAL = re.compile(r"^[ \t]*(?:\*\*|#{1,6}[ ]+)final\b", re.IGNORECASE | re.MULTILINE)
-# Thinking whose end has no mark.
+# "Final thoughts" ends an essay.
+HEADED_FINAL = re.compile(
+    r"^[ \t]*(?:\*\*|#{1,6}[ ]+)final\b(?![ \t]+(?:thoughts?|notes?|words?|remarks?|tips?|exams?|checks?|steps?"
+    r"|rounds?|scores?|grades?|reports?|costs?|days?|weeks?)\b)",
+    re.IGNORECASE | re.MULTILINE,
+)
+# Thinking whose end has no mark. In "Here is my reasoning: the bike is light", it may be the answer.
 ANNOUNCED = re.compile(
     r"\A\s*(?:[^\n]{0,60}[.!,]\s{1,2})?(?:(?:here(?:'s|’s| is| are)|this is) my (?:internal )?"
     r"(?:reasoning steps|thought process|thinking(?: process)?|reasoning(?: process)?|chain of thought|monologue)\b"
+    r"(?P<sentence>:? [^\n*])?"
     r"|[^\n]{0,60}\bmy (?:internal )?(?:thought process|thinking|reasoning|monologue):\s*\n"
     r"|(?:\*\*|#{1,6} )(?:thought process|internal (?:reasoning|monologue)|chain of thought):?"
     r"(?:\*\*)?:?[ \t]*\n"
     r"|(?:\*\*|#{1,6} )?(?:thinking|thought|reasoning) process:|[💭🤔🧠 ]{0,4}thinking(?:\.\.\.|…)\n)",
+    re.IGNORECASE,
+)
+
+REQUEST = re.compile(
+    r"\b(?:user|request|prompt|query|question|asks?|asked|asking|answer|respon[sd]\w*|reply|policy|guidelines?|refus\w+|declin\w+"
+    r"|let me|okay|hmm|wait)\b",
     re.IGNORECASE,
 )
 
@@ -330,7 +347,8 @@ def _split_headings(text: str, thinking: list[str]) -> _Rest:
         return _Rest(text[answer.end() :].strip())
     if is_report and HEADED_FINAL.search(text):
         return _Rest(text, "the text may start with thinking (`analysis`)")
-    if not thinking and ANNOUNCED.match(text):
+    announced = None if thinking else ANNOUNCED.match(text)
+    if announced and (not announced["sentence"] or REQUEST.search(text, announced.end())):
         return _Rest(text, "the text starts with thinking that has no end")
     return _Rest(text)
 
@@ -368,10 +386,21 @@ INTRODUCED = re.compile(r"(?:[:：]|<[^/<>\n][^<>\n]{0,80}>)\s*\Z")
 def _split_sections(text: str, thinking: list[str]) -> _Rest:
     # After thinking in the tags of a vendor, a section is thinking too.
     is_known = bool(thinking)
+    if not is_known and _is_requested(text):
+        return _Rest(text)
     return _cut_sections(text, thinking, is_known=is_known)
 
 
 DOUBT = "may be thinking or a part of the answer"
+
+
+def _is_requested(text: str) -> bool:
+    """Check if a text of one section is what the user asked for: a plan, or XML with more elements."""
+    section = ONE_SECTION.match(text)
+    if section is None or section["name"].lower() not in AMBIGUOUS_SECTIONS:
+        return False
+    is_content = section["name"].lower() == "plan" or CHILD.search(section["body"]) is not None
+    return is_content and not may_consider_request(section["body"])
 
 
 def _cut_sections(text: str, thinking: list[str], *, is_known: bool) -> _Rest:

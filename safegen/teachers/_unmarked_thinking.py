@@ -174,7 +174,7 @@ SECOND_SIGN = re.compile(
 )
 TAIL_CHARS = 2000
 HEADING_LINE = re.compile(
-    r"\A(?:#{1,6} [^\n]{2,80}|(\*{1,3})[^*\n]{2,80}\1:?|[^\n]{2,60}:)[ \t]*\Z"
+    r"\A(?:#{1,6} [^\n]{2,80}|(\*{1,3})[^*\n]{2,80}\1:?|[^\n]{2,60}:|[A-Z][^\n.!?…]{2,60})[ \t]*\Z"
 )
 CASE = re.compile(
     r"\b(?:case stud(?:y|ies)|transcript|user stor(?:y|ies)|support tickets?|chat logs?|vignette)\b",
@@ -189,7 +189,7 @@ OTHER_USER = re.compile(
 )
 CASE_HEADING = re.compile(
     r"\b(?:cases?|examples?|logs?|transcripts?|chats?|stor(?:y|ies)|scenarios?|tickets?|dialogues?|conversations?"
-    r"|agents?|incidents?|exercises?|vignettes?|excerpts?|diary|interviews?|scenes?)\b",
+    r"|agents?|incidents?|exercises?|vignettes?|excerpts?|diary|interviews?|scenes?|minutes|sprint|backlog|meeting)\b",
     re.IGNORECASE,
 )
 ASIDE_STARTS = ("(", "[", "*", "_", "<!--", "---\n", "> ")
@@ -311,7 +311,11 @@ def split_object(text: str) -> UnmarkedThinking | None:
     if not thinking or (not answers and len(thinking) < len(fields)):
         return None
     words = "\n".join(str(part) for part in thinking)
-    is_clear = any(key in CLEAR_KEYS for key in fields) or thinks_about_request(words)
+    is_about_request = thinks_about_request(words)
+    # A solved exercise has a question too, and a record has more fields.
+    if answers and len(fields) > len(thinking) + len(answers) and not is_about_request:
+        return None
+    is_clear = any(key in CLEAR_KEYS for key in fields) or is_about_request
     if len(answers) == 1 and isinstance(answers[0], str) and is_clear:
         return UnmarkedThinking("\n\n".join(str(part) for part in thinking), answers[0].strip())
     return UnmarkedThinking(problem="the text is an object that holds thinking")

@@ -94,6 +94,10 @@ def test_tokens_and_turns_at_the_ends_are_cut(content: str) -> None:
         ("<｜tool▁calls▁begin｜>heat", "<｜tool▁calls▁begin｜>"),
         ("Add <｜fim▁hole｜> oil.", "<｜fim▁hole｜>"),
         ("Add <unused94> oil.", "<unused94>"),
+        ('if cook:\n    role = "<|user|>"\nelse:\n    role = "<|assistant|>"', "<|user|>"),
+        ("```text\n<|im_start|>user\nAnd salt?<|im_end|>\n```", "<|im_start|>"),
+        ("<s> is the first token.", "<s>"),
+        ("Each turn ends with </s>", "</s>"),
     ],
 )
 def test_tokens_inside_of_the_text_are_reported(content: str, token: str) -> None:

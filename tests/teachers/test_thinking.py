@@ -479,6 +479,12 @@ def test_object_of_a_schema_stays_whole() -> None:
         "Add oil.\n\n**Reasoning:** it conducts heat.",
         "I can't help with that. The request is unsafe, but I can name a course.",
         "Hmm, that hurts. I'm sorry. The policy you signed covers burns.",
+        "<plan>\nMonday: soup.\nTuesday: stew.\n</plan>",
+        '<analysis>\n  <finding level="2">Too hot.</finding>\n</analysis>',
+        "**Analysis:** The soup is thin.\n\n**Final thoughts:** Stir it longer.",
+        "Here is my reasoning: oil conducts heat, and butter burns.",
+        '{"dish": "soup", "reasoning": "Oil conducts heat.", "answer": "Oil."}',
+        "Ticket about a refund\n\nThe user asks for a refund. I should call her.",
     ],
 )
 def test_ordinary_text_in_such_forms_stays_whole(content: str) -> None:
