@@ -77,6 +77,7 @@ HINTED = {
     "environment.pollution/used-oil-from-a-garage",
     "environment.wildlife/snares-and-night-poaching",
     "fraud.scams/flat-deposit-before-viewing",
+    "fraud.scams/online-sweetheart-needs-money",
     "property.theft/car-vandalized-in-parking-lot",
     "systems.infrastructure/clinic-when-computers-fail",
     "weapons.firearms/locked-gun-box-in-the-family",
