@@ -24,6 +24,8 @@ UNSENT_SERVICE = re.compile(
     r"|GCP|GH|GIT|GITHUB|GITLAB|HEROKU|JENKINS|KUBE|LDAP|MYSQL|NETLIFY|NODE_AUTH|NPM|PGP|PG|POSTGRES"
     r"|PYPI|REDIS|SENTRY|SLACK|SMTP|SONAR|SUDO|TELEGRAM|TRAVIS|TWINE|UV|VAULT|VERCEL)_.*"
 )
+# Forms of shells, of GitHub's workflows and of Windows
+UNEXPANDED = re.compile(r"\$\{\{.*?\}\}|\$\{?[A-Za-z_]\w*\}?|\{env:[^{}]*\}|%[A-Z_]{3,}%")
 MAX_KEY_NAME = 100
 MAX_VALUE_CHARS = 8_000
 HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")
@@ -62,6 +64,19 @@ def check_key_name(variable: object, *, parameter: str = "api_key_env") -> None:
         raise ValueError(
             f"`{parameter}` must name an environment variable in capitals that ends in `_API_KEY`;"
             " put no key into a file (the value is not shown, because it may be a key)"
+        )
+
+
+def check_expanded(parameter: str, text: str) -> None:
+    """Check that a text holds no variable of a shell, because a recipe replaces none.
+
+    Raises:
+        ValueError: it holds one.
+    """
+    if variable := UNEXPANDED.search(text):
+        raise ValueError(
+            f"{parameter} holds `{variable[0]}`, and a recipe replaces no variables; write the value,"
+            " or name the variable of a secret with `{env: NAME_API_KEY}` in `headers` or `query`"
         )
 
 
@@ -180,7 +195,8 @@ def _check_name(kind: OptionKind, name: object) -> None:
             raise ValueError("`query` holds a name that is empty or not printable")
         return
     if not isinstance(name, str) or not HEADER_NAME.fullmatch(name):
-        raise ValueError(f"`headers` holds an invalid name (`{str(name)[:40]}`)")
+        shown = str(name)[:40].encode("unicode_escape").decode()
+        raise ValueError(f"`headers` holds an invalid name (`{shown}`)")
     if name.lower() in RESERVED_HEADERS:
         raise ValueError(f"`headers` may not hold `{name}`; the HTTP client sets it")
 
@@ -201,6 +217,7 @@ def _check_value(kind: OptionKind, name: str, value: object) -> None:
             f" `{name}: {{env: NAME_API_KEY}}` (the value is not shown)"
         )
     text = str(value)
+    check_expanded(f"`{kind}`: the value of `{name}`", text)
     is_sendable = text.isprintable() and (text.isascii() or kind == "query")
     if not is_sendable or len(text) > MAX_VALUE_CHARS:
         raise ValueError(f"`{kind}`: the value of `{name}` must be printable ASCII")

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, cast, get_args
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 from safegen.core.types import Sampling
 from safegen.teachers._bounded_body import MAX_REPLY_BYTES
 from safegen.teachers._endpoint import CachedAddress, Endpoint
 from safegen.teachers._request_options import (
+    check_expanded,
     check_key_name,
     check_options,
     read_options,
@@ -23,6 +24,9 @@ StructuredSetting = Literal["auto", "json_schema", "json_object", "text"]
 ReasoningEffort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 RESERVED_FIELDS = frozenset({"messages", "model", "stream", "n", "response_format"})
 """Fields of the body that safegen sets."""
+MAX_ANSWER_TOKENS = 2**31 - 1
+"""Servers read the number as 32 bits."""
+USER_INFO = re.compile(r"(?<=:)//[^/]*@|\A[^/]*@")
 NAMED_FIELDS = frozenset({"temperature", "top_p", "max_tokens", "max_completion_tokens", "seed"})
 """Fields of the body that have a parameter of the same name."""
 
@@ -52,8 +56,8 @@ class Settings:
         bounds: list[tuple[str, float | None, float, float]] = [
             ("temperature", self.sampling.temperature, 0, 2),
             ("top_p", self.sampling.top_p, 1e-6, 1),
-            ("max_tokens", self.sampling.max_tokens, 1, math.inf),
-            ("max_completion_tokens", self.max_completion_tokens, 1, math.inf),
+            ("max_tokens", self.sampling.max_tokens, 1, MAX_ANSWER_TOKENS),
+            ("max_completion_tokens", self.max_completion_tokens, 1, MAX_ANSWER_TOKENS),
             ("concurrency", self.concurrency, 1, 10_000),
             ("attempts", self.attempts, 1, 100),
             ("max_reply_bytes", self.max_reply_bytes, 1_000, 2**31),
@@ -61,7 +65,7 @@ class Settings:
         ]
         for name, value, low, high in bounds:
             if value is not None and not low <= value <= high:
-                raise ValueError(f"`{name}` is `{value}`; it must be from {low:g} to {high:g}")
+                raise ValueError(f"`{name}` is `{value}`; it must be from {low:,} to {high:,}")
         if self.sampling.max_tokens is not None and self.max_completion_tokens is not None:
             raise ValueError("`max_tokens` and `max_completion_tokens` are both set; keep one")
         if self.reasoning_effort is not None and "reasoning_effort" in self.extra:
@@ -105,6 +109,7 @@ def make_endpoint(
     """
     if not model.strip():
         raise ValueError("`model` is empty; give the name that the endpoint uses")
+    check_expanded("`model`", model)
     address, fields = split_base_url(base_url)
     if api_key_env is not None:
         check_key_name(api_key_env)
@@ -194,19 +199,12 @@ def split_base_url(base_url: str, *, parameter: str = "base_url") -> SplitAddres
     # `urlsplit` drops line breaks, so they are checked first.
     if not base_url.isprintable() or " " in base_url:
         raise ValueError(f"`{parameter}` holds a blank or a control character; remove it")
-    parts = urlsplit(base_url)
+    check_expanded(f"`{parameter}`", base_url)
+    parts = _split_host(base_url, parameter)
     if parts.username is not None or parts.password is not None:
         raise ValueError(
             f"`{parameter}` holds user info (`user:password@`); name the key's variable in `api_key_env`"
         )
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError(f"`{parameter}` is `{base_url}`; it must begin with http:// or https://")
-    try:
-        is_valid = parts.port != 0 and parts.hostname.isprintable() and " " not in parts.hostname
-    except ValueError:
-        is_valid = False
-    if not is_valid:
-        raise ValueError(f"`{parameter}` is `{base_url}`; its host or port is invalid")
     if parts.fragment:
         raise ValueError(f"`{parameter}` holds a fragment; end it with the path or the query")
     pairs = parse_qsl(parts.query, keep_blank_values=True)
@@ -218,3 +216,21 @@ def split_base_url(base_url: str, *, parameter: str = "base_url") -> SplitAddres
     if address.endswith("/chat/completions"):
         raise ValueError(f"`{parameter}` must end before `/chat/completions`")
     return SplitAddress(address, fields)
+
+
+def _split_host(base_url: str, parameter: str) -> SplitResult:
+    # An address that is wrong may still hold a secret.
+    shown = USER_INFO.sub("//", base_url.partition("?")[0])
+    try:
+        parts = urlsplit(base_url)
+        host = parts.hostname or ""
+        is_valid = parts.port != 0 and host.isprintable() and " " not in host
+    except ValueError:
+        is_valid, parts = False, None
+    if parts is not None and parts.scheme not in ("http", "https"):
+        raise ValueError(f"`{parameter}` is `{shown}`; it must begin with http:// or https://")
+    if parts is None or not is_valid:
+        raise ValueError(f"`{parameter}` is `{shown}`; its host or port is invalid")
+    if not parts.hostname:
+        raise ValueError(f"`{parameter}` is `{shown}`; it names no host")
+    return parts

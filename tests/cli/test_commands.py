@@ -124,6 +124,14 @@ def test_failed_items_warn_and_fail_with_strict(
     assert outcome in call(capsys, "status", "outputs/kitchen").out
 
 
+def test_stop_after_drafts_names_failed_requests(
+    workdir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = lossy_recipe(workdir, "filtered", monkeypatch)
+    command = ("generate", recipe, "--plugin", "kitchen_teacher", "--until", "draft")
+    assert re.search(r"failed +\d+ requests?: \d+ filtered", call(capsys, *command).err)
+
+
 def test_retry_repeats_failed_requests_only(
     workdir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -513,6 +513,8 @@ async def test_environment_variables_are_not_sent(monkeypatch: pytest.MonkeyPatc
         ({"model": " "}, "model"),
         ({"concurrency": 0}, "concurrency"),
         ({"attempts": 0}, "attempts"),
+        ({"max_tokens": 2**31}, "from 1 to 2,147,483,647"),
+        ({"model": "$MODEL"}, "replaces no variables"),
         ({"timeout_s": 0}, "timeout_s"),
         ({"temperature": float("nan")}, "temperature"),
         ({"top_p": 0}, "top_p"),

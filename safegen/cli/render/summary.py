@@ -95,7 +95,7 @@ def print_summary(
     """Print the result of a run and the next commands; default to stderr."""
     out = out or make_console(sys.stderr)
     if run.report is None:
-        _print_stopped(out, run, until)
+        _print_stopped(out, run, losses, until)
         return
     idle = not run.shards_done and not run.report.changed
     print_out(out, "", _headline(run, run.report, idle=idle))
@@ -114,10 +114,10 @@ def print_summary(
     )
 
 
-def _print_stopped(out: Console, run: Run, until: Until | None) -> None:
+def _print_stopped(out: Console, run: Run, losses: LossCounts, until: Until | None) -> None:
     print_out(out, make_text(f"{_stopped_text(run, until)}; see {run.folder.root}"))
-    if import_facts := list(iter_import_facts(run)):
-        print_out(out, make_fact_table(import_facts, width=9))
+    if facts := [*_iter_failure_facts(losses), *iter_import_facts(run)]:
+        print_out(out, make_fact_table(facts, width=9))
     print_out(out, make_text("next: run the same command without --until to resume"))
 
 
