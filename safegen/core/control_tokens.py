@@ -52,7 +52,7 @@ NEXT_TURN = re.compile(
 )
 # Tokens that a text is about: `<s> is the first token`, `the turn ends with <|im_end|>`, `if x == "<|user|>":`
 MENTIONED_START = re.compile(
-    r"(?:is|are|was|and|or|marks?|starts?|begins?|ends?|means?|tells?|signals?|denotes?|indicates?|separates?"
+    r"(?:is|are|was|and|or|marks?|starts?|begins?|ends?|means?|signals?|denotes?|indicates?|separates?"
     r"|tokens?|tags?)\b"
 )
 MENTIONED_END = re.compile(
