@@ -22,6 +22,9 @@ from safegen.teachers._exchange import (
     KEEP_ALIVE_S,
     Bounds,
     HttpResponse,
+    IncompleteBody,
+    InvalidHttp,
+    SlowConnection,
     is_success,
     make_key_header,
 )
@@ -75,6 +78,12 @@ class DirectExchange:
             problem = translate_network_error(self._endpoint, ConnectionResetError())
         except aiohttp.ClientHttpProxyError as e:
             problem = translate_proxy_status(self._endpoint, e.status)
+        except aiohttp.ConnectionTimeoutError:
+            problem = translate_network_error(self._endpoint, SlowConnection())
+        except aiohttp.ClientPayloadError:
+            problem = translate_network_error(self._endpoint, IncompleteBody())
+        except aiohttp.ClientResponseError:
+            problem = translate_network_error(self._endpoint, InvalidHttp())
         except (
             aiohttp.ClientError,
             OSError,

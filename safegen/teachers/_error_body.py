@@ -40,6 +40,7 @@ MAX_LEAVES = 5
 MAX_DEPTH = 6
 MAX_TEXT = 4_000
 """Characters of a body without JSON that are read."""
+MAX_SHOWN_JSON = 200
 TITLE = re.compile(r"<title[^>]*>(.*?)</title>", re.DOTALL | re.IGNORECASE)
 INVISIBLE_HTML = re.compile(
     r"<(script|style|head|title)\b.*?</\1\s*>|<!--.*?-->", re.DOTALL | re.IGNORECASE
@@ -108,6 +109,8 @@ class ErrorBody(NamedTuple):
     """Filter categories that the body marks as filtered."""
     wait_s: float | None = None
     """Seconds that a field of the body asks to wait, or None."""
+    hint: str = ""
+    """The remedy, if the form of the body shows it."""
 
     @property
     def status(self) -> int | None:
@@ -134,6 +137,30 @@ def read_error(body: bytes | str | object, *, charset: str = "") -> ErrorBody:
     message = message or next(iter(codes), "") or "; ".join(leaves.names)
     waits = [wait for node in nodes for wait in _node_waits(node)]
     return ErrorBody(message, tuple(codes), tuple(find_filtered(payload)), max(waits, default=None))
+
+
+def describe_body(body: object) -> ErrorBody:
+    """Describe the body of a success that is no chat completion."""
+    error = read_error(body)
+    if isinstance(body, str):
+        # A page or an event stream is read as such.
+        if not body.lstrip().startswith(("{", "[")):
+            return error
+        text = " ".join(body[:MAX_SHOWN_JSON].split())
+        hint = "check the server and each proxy between; the answer is no valid JSON"
+        return error._replace(message=f"JSON that is cut off or damaged: {text}", hint=hint)
+    fields = cast("dict[str, object]", body) if isinstance(body, dict) else {}
+    if "choices" in fields:
+        text = "`choices` holds no message" if fields["choices"] else "`choices` is empty"
+        return error._replace(message=text, hint="see the log of the server")
+    if any(char.isalpha() for char in error.message):
+        return error
+    if fields:
+        text = f"an object with the keys {', '.join(f'`{key[:40]}`' for key in islice(fields, 8))}"
+    else:
+        shown = "a list" if isinstance(body, list) else f"`{json.dumps(body)[:MAX_SHOWN_JSON]}`"
+        text = f"JSON without a message: {shown}"
+    return error._replace(message=text)
 
 
 def states_no_error(value: object) -> bool:

@@ -29,6 +29,7 @@ from safegen.teachers import _provider_text
 from safegen.teachers._bounded_body import BodyTooLarge, DamagedBody, UnknownEncoding
 from safegen.teachers._endpoint import Endpoint
 from safegen.teachers._error_body import ErrorBody, read_charset, read_error
+from safegen.teachers._exchange import IncompleteBody, InvalidHttp, SlowConnection
 from safegen.teachers._proxy import find_proxy
 from safegen.teachers._quota import MAX_PAUSE_S, retry_after_s
 from safegen.teachers._stated_wait import read_stated_wait
@@ -167,8 +168,12 @@ def error_handlers() -> Mapping[
 
 def translate_error(endpoint: Endpoint, error: Exception) -> Exception:
     """Translate an exception of the SDK, its transport or the time-out."""
+    import httpx2
     import openai
 
+    # httpx reports a closed connection and a damaged head as one type.
+    if isinstance(error.__cause__, httpx2.RemoteProtocolError):
+        return translate_network_error(endpoint, InvalidHttp())
     if not isinstance(error, openai.APIError):
         return translate_network_error(endpoint, error)
     table = error_handlers()
@@ -217,7 +222,9 @@ def translate_failed_reply(
         f" {message}",
         status=http_status,
         cause="no chat completion",
-        hint=_path_hint(endpoint) or "check the path of `base_url` in the provider's documentation",
+        hint=error.hint
+        or _path_hint(endpoint)
+        or "check the path of `base_url` in the provider's documentation",
     )
 
 
@@ -412,6 +419,8 @@ class _Failure:
     def _ambiguous(self) -> Exception:
         words = self._words
         hint = _provider_text.suggest_fix(words)
+        if self._status == 413:
+            hint = "shorten the prompts, or raise the server's limit for the size of a request"
         if self._status == 403:
             hint = _key_hint(self._endpoint)
         cause = ""
@@ -456,6 +465,16 @@ def translate_network_error(endpoint: Endpoint, error: BaseException) -> Excepti
             if urlsplit(endpoint.base_url).scheme == "http"
             else running,
         ),
+        SlowConnection: ("no connection in time", f"check `base_url` and the network; {running}"),
+        TimeoutError: (
+            "no complete answer in time",
+            f"raise `timeout_s`, lower `concurrency` or `max_tokens`, or {running}",
+        ),
+        InvalidHttp: (
+            "the answer is no complete HTTP/1.1",
+            f"check host and port of `base_url`, and {running}",
+        ),
+        IncompleteBody: ("the connection was closed inside of the answer", running),
         UnknownEncoding: (
             f"the content encoding of the answer is unknown: `{endpoint.redact(first)}`",
             "let the server or the proxy send gzip or no encoding",
@@ -466,7 +485,9 @@ def translate_network_error(endpoint: Endpoint, error: BaseException) -> Excepti
         ),
     }
     if any(isinstance(c, BodyTooLarge) for c in causes):
-        return OversizedReply("the answer exceeds `max_reply_bytes`")
+        return OversizedReply(
+            "the answer exceeds `max_reply_bytes`; raise it, or lower `max_tokens`"
+        )
     texts = (text for kind, text in text_by_type.items() if isinstance(first, kind))
     name = type(first).__name__
     text, hint = next(texts, (name, running))
@@ -476,7 +497,8 @@ def translate_network_error(endpoint: Endpoint, error: BaseException) -> Excepti
         through = f" through the proxy `{endpoint.redact(proxy.url)}`"
         if isinstance(first, ConnectionRefusedError):
             text = "connection refused: no proxy listens on this port"
-        if not isinstance(first, ssl.SSLError | UnknownEncoding | DamagedBody):
+        has_answered = ssl.SSLError | UnknownEncoding | DamagedBody | IncompleteBody | TimeoutError
+        if not isinstance(first, has_answered):
             hint = _proxy_hint(endpoint)
     return RetryableError(
         f"no answer from `{endpoint.base_url}`{through} ({text})", cause=text, hint=hint

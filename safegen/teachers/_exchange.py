@@ -12,6 +12,18 @@ KEEP_ALIVE_S = 4.0
 CONNECT_S = 20.0
 
 
+class SlowConnection(Exception):
+    """No connection was opened in time."""
+
+
+class InvalidHttp(Exception):
+    """The answer is not HTTP, or its head is damaged."""
+
+
+class IncompleteBody(Exception):
+    """The connection closed before the end of the body."""
+
+
 class HttpResponse(NamedTuple):
     """A response of any status with its decoded body."""
 

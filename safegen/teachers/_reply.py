@@ -7,17 +7,19 @@ from typing import NamedTuple, cast
 
 from safegen.core.control_tokens import cut_control_tokens, drop_control_tokens
 from safegen.core.types import Outcome, Reply
+from safegen.core.visible_text import has_visible_character
 from safegen.teachers._error_body import (
     ErrorBody,
+    describe_body,
     find_error,
     find_filtered,
-    read_error,
     states_no_error,
 )
 from safegen.teachers._finish_reasons import classify_finish
 from safegen.teachers._structured import clean_text
 from safegen.teachers._thinking import split_thinking
 
+EVENT_STREAM = "an event stream, although `stream` is `false`"
 MAX_NAME = 200
 # Far above any context; sums of a run still fit the journal's integers.
 MAX_TOKENS = 2**40
@@ -98,10 +100,12 @@ def read_reply(body: object, model: str, *, is_object: bool = False) -> Reply | 
         )
     message = choice.get("message")
     if "delta" in choice and "message" not in choice:
-        return FailedReply(ErrorBody("an event stream, although `stream` is `false`"))
+        return FailedReply(
+            ErrorBody(EVENT_STREAM, hint="switch streaming off in the server or proxy")
+        )
     content = _read_content(_to_dict(message).get("content"))
     if not isinstance(message, dict) or content is None:
-        return FailedReply(read_error(body))
+        return FailedReply(describe_body(body))
     role = str(_to_dict(choice.get("message")).get("role") or "").strip().lower()
     if role in OTHER_ROLES:
         return FailedReply(
@@ -191,7 +195,7 @@ def _read_outcome(ending: _Ending) -> _Result:
             "truncated",
             "the answer was cut at the token limit; raise `max_tokens` and run `generate` with `--replan`",
         )
-    if kind == "filter" or (ending.categories and not ending.text.strip()):
+    if kind == "filter" or (ending.categories and not has_visible_character(ending.text)):
         return _Result("filtered", _filter_message(finish, ending.categories))
     if kind == "refusal":
         return _Result("refused", f"the model refused (finish reason `{finish}`)")
@@ -210,7 +214,7 @@ def _read_text_outcome(ending: _Ending) -> _Result:
             "truncated",
             "the answer ends inside of its thinking; raise `max_tokens` and run `generate` with `--replan`",
         )
-    if not ending.text.strip() and not ending.problem:
+    if not has_visible_character(ending.text) and not ending.problem:
         only = "only reasoning and no answer" if ending.has_thinking else "an empty answer"
         return _Result("empty", f"the model sent {only}")
     if ending.problem:

@@ -55,7 +55,7 @@ def test_redacted_text_is_short_printable_without_key() -> None:
 
 def test_transport_error_names_only_the_address() -> None:
     assert str(translate_error(CALLER, TimeoutError("the-key"))) == (
-        "no answer from `http://127.0.0.1:9/v1` (TimeoutError)"
+        "no answer from `http://127.0.0.1:9/v1` (no complete answer in time)"
     )
 
 
@@ -67,7 +67,7 @@ def test_transport_error_names_only_the_address() -> None:
         (ssl.SSLCertVerificationError("the-key"), "certificate"),
         (ssl.SSLError("the-key"), "http instead of https"),
         (ConnectionResetError("the-key"), "closed"),
-        (TimeoutError("the-key"), "TimeoutError"),
+        (TimeoutError("the-key"), "in time"),
     ],
 )
 def test_cause_of_an_sdk_timeout_is_named(cause: Exception, says: str) -> None:

@@ -176,6 +176,24 @@ async def test_request_without_answer_is_sent_once() -> None:
         assert len(served.heads) == 2
 
 
+@EXCHANGES
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        (b"garbage\r\n\r\n", "no complete HTTP"),
+        (b"HTTP/1.1 200 OK\r\nX: a\0b\r\n\r\n", "no complete HTTP"),
+        (response(b"{}", Content_Length="9"), "no complete HTTP|inside of the answer"),
+    ],
+    ids=["garbage", "header", "cut"],
+)
+async def test_broken_http_is_named_in_plain_words(make: Make, answer: bytes, says: str) -> None:
+    async with serve(answer, close=True) as served:
+        exchange = make(Endpoint(served.url, "m", "MY_API_KEY", KEY), BOUNDS)
+        with pytest.raises(RetryableError, match=says):
+            await exchange.send("POST", f"{served.url}/chat/completions", b"{}")
+        await exchange.aclose()
+
+
 async def test_kept_alive_connection_that_breaks_is_not_resent() -> None:
     async with serve(response(b"{}"), b"garbage\r\n\r\n") as served, client(served.url) as http:
         await http.post({})

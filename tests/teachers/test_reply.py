@@ -169,6 +169,7 @@ def test_category_of_a_filter_is_kept(fields: dict[str, Any], category: str) -> 
         (None, {"reasoning_content": "The pan is hot."}, "only reasoning"),
         ("<think>hm</think>", {}, "only reasoning"),
         ("<|eot_id|>", {}, "empty answer"),
+        (" \n\u200b\u3164", {}, "empty answer"),
     ],
 )
 def test_reply_without_text_is_empty(content: object, message: Any, says: str) -> None:
@@ -239,11 +240,15 @@ def test_refusal_field_and_part_are_refusals() -> None:
         ({"choices": [{"error": {"code": 502, "message": "the kettle is cold"}}]}, "kettle"),
         ([{"error": {"message": "the kettle is cold"}}], "kettle"),
         ("<html><title>Kitchen</title><body>Please log in</body></html>", "Kitchen"),
-        ({"choices": []}, ""),
-        ({"choices": [{"message": {"content": 7}}]}, ""),
+        ({"choices": []}, "`choices` is empty"),
+        ({"choices": [{"message": {"content": 7}}]}, "no message"),
+        ({"choices": [{"text": "Add oil."}], "id": "x", "model": "m"}, "no message"),
+        ('{"choices": [{"message": {"cont', "cut off"),
+        ({"code": 0, "data": {"choices": []}}, "the keys `code`, `data`"),
         ("", ""),
-        (None, ""),
-        (7, ""),
+        (None, "`null`"),
+        ([], "a list"),
+        (7, "`7`"),
     ],
 )
 def test_body_without_an_answer_is_no_reply(body: object, says: str) -> None:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 MAX_LINE = 8 * 2**20
 """Characters of a line or of an object in a JSON document, at most."""
+MAX_BLANK_LINES = 1_000_000
+"""Blank lines in a row, at most; a small compressed file can hold any number of them."""
 SNIFF_BYTES = 1 << 16
 _ESCAPED_BYTE = re.compile("[\udc80-\udcff]")
 
@@ -134,9 +136,9 @@ def iter_lines(source: InputFile, file: io.TextIOWrapper) -> Iterator[TextLine]:
     """Yield lines of bounded length, so that a binary file cannot fill the memory.
 
     Raises:
-        ConfigError: a line is too long or cannot be decoded as UTF-16.
+        ConfigError: a line is too long or cannot be decoded as UTF-16, or too many lines are blank.
     """
-    number = 0
+    number = blank = 0
     while True:
         number += 1
         try:
@@ -149,6 +151,11 @@ def iter_lines(source: InputFile, file: io.TextIOWrapper) -> Iterator[TextLine]:
             return
         if len(text) == MAX_LINE:
             raise ConfigError(f"{source.path}:{number}: line is longer than {MAX_LINE} characters")
+        blank = blank + 1 if text.isspace() else 0
+        if blank > MAX_BLANK_LINES:
+            raise ConfigError(
+                f"{source.path}:{number}: more than {MAX_BLANK_LINES:,} blank lines in a row; remove them"
+            )
         yield TextLine(number, text)
 
 

@@ -175,6 +175,11 @@ REJECTED: dict[str, tuple[str, bytes, str]] = {
     "bytes after gzip": ("a.jsonl.gz", gzip.compress(LINES.encode()) + b"x", "other bytes after"),
     "bytes after zstd": ("a.jsonl.zst", zstd(LINES) + b"x" * 20, "other bytes after its zstd"),
     "cut zstd": ("a.jsonl.zst", zstd(LINES)[:-5], "is damaged, .*compress it again"),
+    "blank lines in gzip": (
+        "a.csv.gz",
+        gzip.compress(b"prompt\n" + b"\n" * 1_000_001),
+        "blank lines in a row",
+    ),
     "text named gzip": ("a.jsonl.gz", LINES.encode(), "is not gzip"),
     "text named zstd": ("a.jsonl.zst", LINES.encode(), "is not zstd"),
     "compressed Parquet": ("a.parquet.gz", gzip.compress(b"PAR1"), "decompress it first"),
