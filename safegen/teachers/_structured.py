@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, cast
 
@@ -15,11 +16,17 @@ REPLY_FORMATS: tuple[ReplyFormat, ...] = ("json_schema", "json_object", "text")
 """From the strictest to the one that every endpoint takes."""
 MAX_CHARS = 200_000
 """Longest answer that is searched for an object."""
-MAX_STARTS = 8
-"""Number of `{` that are tried as the start of the object."""
+MAX_STARTS = 32
+"""Number of `{` that are tried as the start of an object."""
+MAX_REPAIRED_CHARS = 20_000
+"""Longest text that is repaired: json_repair takes minutes for some long texts."""
+MAX_REPAIRED_OBJECTS = 32
+"""Most `{` in a text that is repaired, for the same reason."""
 INVISIBLE = re.compile(
     r"\x1b\[[0-?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ufeff]"
 )
+# Text after `{` that begins no key; json_repair reads it many times.
+NO_KEY = re.compile(r"\{(?!\s*[\"'“”‘’\w}\\/#])")
 FENCE = re.compile(r"\A```[a-zA-Z]*\s*\n(.*?)\n?```\s*\Z", re.DOTALL)
 TYPE_CHECKS: Mapping[str, Callable[[object], bool]] = {
     "object": lambda v: isinstance(v, dict),
@@ -105,45 +112,110 @@ class ParsedObject(NamedTuple):
 def parse_object(text: str, schema: Mapping[str, object]) -> ParsedObject:
     """Read the object in an answer.
 
-    Skips thinking and fences, decodes an object at one of the first `{`, and repairs text that is
-    nearly JSON. Texts above 200 000 characters are not read.
+    Skips thinking and fences, decodes the objects in the text, and repairs text that is nearly JSON.
+    An answer with two different objects that fit, or with a key twice, has no value, because it does
+    not say which one holds. Texts above 200 000 characters are not read.
     """
     if len(text) > MAX_CHARS:
         return ParsedObject(None, f"it is longer than {MAX_CHARS} characters")
     body = split_thinking(text, is_object=True).text.strip()
     fenced = FENCE.match(body)
     body = fenced[1] if fenced else body
-    first_problem = ""
-    for candidate in _candidate_objects(body):
-        problem = find_schema_problem(candidate, schema)
-        if problem is None:
-            return ParsedObject(candidate, "")
-        first_problem = first_problem or problem
-    return ParsedObject(None, first_problem or "there is no JSON object in it")
+    try:
+        strict = _find_objects(body, schema)
+        found = strict if strict.fitting else _repair(body, schema)
+    except RepeatedKey as e:
+        return ParsedObject(None, f"key `{e.name[:40]}` appears twice")
+    if any(value != found.fitting[0] for value in found.fitting[1:]):
+        return ParsedObject(None, "it holds two different objects")
+    if found.fitting:
+        return ParsedObject(found.fitting[0], "")
+    return ParsedObject(None, strict.problem or found.problem or "there is no JSON object in it")
 
 
-def _candidate_objects(body: str) -> list[dict[str, object]]:
-    # The likeliest first: strict JSON, then the repaired text.
-    decoder = json.JSONDecoder()
-    starts = [m.start() for m in re.finditer(r"\{", body)][:MAX_STARTS]
-    candidates: list[object] = []
-    for start in starts:
+class RepeatedKey(Exception):
+    """A key that an object has twice, so that one of its values would be lost."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.name = name
+
+
+class _FoundObjects(NamedTuple):
+    fitting: list[dict[str, object]]
+    problem: str
+    """The problem of the first object that does not fit."""
+
+
+def _find_objects(body: str, schema: Mapping[str, object]) -> _FoundObjects:
+    """Decode strict JSON at each `{` outside of an object that fits.
+
+    Raises:
+        RepeatedKey: an object has a key twice.
+    """
+    decoder = json.JSONDecoder(object_pairs_hook=_make_object)
+    fitting: list[dict[str, object]] = []
+    first_problem, position = "", 0
+    for _ in range(MAX_STARTS):
+        start = body.find("{", position)
+        if start < 0:
+            break
+        position = start + 1
         try:
-            candidates.append(decoder.raw_decode(body, start)[0])
+            value, end = cast("tuple[dict[str, object], int]", decoder.raw_decode(body, start))
         except (ValueError, RecursionError):
             continue
-    if starts:
-        candidates.append(_repair(body[starts[0] :]))
-    return [cast("dict[str, object]", v) for v in candidates if isinstance(v, dict)]
+        problem = find_schema_problem(value, schema)
+        if problem is None:
+            fitting.append(value)
+            position = end
+        first_problem = first_problem or problem or ""
+    return _FoundObjects(fitting, first_problem)
 
 
-def _repair(body: str) -> object:
+def _make_object(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        raise RepeatedKey(next(k for k, n in Counter(k for k, _ in pairs).items() if n > 1))
+    return value
+
+
+def _repair(body: str, schema: Mapping[str, object]) -> _FoundObjects:
+    """Repair text that is nearly JSON.
+
+    Raises:
+        RepeatedKey: the text has a key more often than the object.
+    """
     import json_repair
 
+    text = body[max(0, body.find("{")) :]
+    is_short = len(text) <= MAX_REPAIRED_CHARS and text.count("{") <= MAX_REPAIRED_OBJECTS
+    if not text.startswith("{") or not is_short or NO_KEY.search(text):
+        return _FoundObjects([], "")
     try:
-        return json_repair.loads(body)
+        value = cast("object", json_repair.loads(text))
     except (ValueError, RecursionError):
-        return None
+        return _FoundObjects([], "")
+    if not isinstance(value, dict):
+        return _FoundObjects([], "")
+    fixed = cast("dict[str, object]", value)
+    if problem := find_schema_problem(fixed, schema):
+        return _FoundObjects([], problem)
+    for name, count in _count_keys(fixed).items():
+        if len(re.findall(rf"""(["']){re.escape(name)}\1\s*:""", text)) > count:
+            raise RepeatedKey(name)
+    return _FoundObjects([fixed], "")
+
+
+def _count_keys(value: object) -> Counter[str]:
+    counts: Counter[str] = Counter()
+    if isinstance(value, dict):
+        for name, inner in cast("dict[str, object]", value).items():
+            counts += Counter([name]) + _count_keys(inner)
+    elif isinstance(value, list):
+        for inner in cast("list[object]", value):
+            counts += _count_keys(inner)
+    return counts
 
 
 def find_schema_problem(

@@ -137,7 +137,26 @@ def test_objects_are_found_in_replies(text: str) -> None:
     assert parse_object(text, SCHEMA) == ({"dish": "soup", "spoons": 2}, "")
 
 
-@pytest.mark.parametrize("text", ["", "none", "[1]", "{" * 5000, "x" * 200_001, '{"spoons": 1}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        f'The text quotes {{"dish": "cake", "spoons": 1}}. My answer: {GOOD}',
+        f'[{GOOD}, {{"dish": "cake", "spoons": 1}}]',
+        f'{{"quoted": {{"dish": "cake", "spoons": 1}}, "answer": {GOOD}}}',
+        '{"dish": "cake", "spoons": 1, "spoons": 2}',
+        '{"dish": "cake", "spoons": 1, "spoons": 2,}',
+    ],
+    ids=["quoted", "list", "nested", "repeated key", "repeated key of broken JSON"],
+)
+def test_contradicting_object_is_not_chosen(text: str) -> None:
+    assert parse_object(text, SCHEMA).value is None
+    assert parse_object(f"{GOOD} Again: {GOOD}", SCHEMA).value is not None
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "none", "[1]", "{" * 200_000, "{'" * 32 + "(" * 90_000, "x" * 200_001, '{"spoons": 1}'],
+)
 def test_wrong_object_is_reported(text: str) -> None:
     parsed, wrong = parse_object(text, SCHEMA)
     assert parsed is None
