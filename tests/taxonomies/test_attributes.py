@@ -78,6 +78,7 @@ HINTED = {
     "environment.wildlife/snares-and-night-poaching",
     "fraud.scams/flat-deposit-before-viewing",
     "fraud.scams/online-sweetheart-needs-money",
+    "fraud.identity/loan-opened-in-my-name",
     "property.theft/car-vandalized-in-parking-lot",
     "systems.infrastructure/clinic-when-computers-fail",
     "weapons.firearms/locked-gun-box-in-the-family",
