@@ -210,6 +210,8 @@ class Turn(FrozenModel):
     """Profile that the operator grants before this turn; it applies from here on."""
     reply: Text | None = None
     """A written assistant turn instead of a drafted one, such as a mistaken suspicion."""
+    clarifies: bool = False
+    """True if this turn of a benign dialogue makes an open request harmless; earlier turns count as dual-use."""
 
 
 class UserTurn(Turn):
@@ -243,7 +245,10 @@ class Dialogue(FrozenModel):
     """A goal of the taxonomy, as `harm/name`."""
     kind: TurnStyle
     intent: Intent
-    """Intent of the whole conversation; a turn before any evidence of ill intent counts as dual-use."""
+    """Intent of the whole conversation.
+
+    A turn before any evidence of ill intent, or before the one that clarifies, counts as dual-use.
+    """
     attributes: Annotated[dict[Slug, Text], UnifySpelling] = Field(default_factory=dict[str, str])
     """Axis values that the user's turns state, such as `age: adult`."""
     turns: tuple[UserTurn, ...] = Field(min_length=2, max_length=10)
@@ -278,10 +283,21 @@ def _check_turn_order(kind: TurnStyle, intent: Intent, turns: Sequence[Turn]) ->
         raise ValueError("`closure` is set on more than one turn; keep the earliest")
     if kind == "benign_thread" and any(t.closure for t in turns):
         raise ValueError("a benign thread has no closure turn")
+    _check_clarifying_turn(kind, intent, turns)
     if turns[-1].reply is not None:
         raise ValueError(
             "the last turn cannot have a written `reply`, because the drafter answers it"
         )
+
+
+def _check_clarifying_turn(kind: TurnStyle, intent: Intent, turns: Sequence[Turn]) -> None:
+    count = sum(t.clarifies for t in turns)
+    if count and intent != "benign":
+        raise ValueError("only a benign dialogue has a turn that `clarifies`")
+    if count > 1 or turns[0].clarifies:
+        raise ValueError("`clarifies` is set on one turn, after the first; keep that one")
+    if kind == "clarification" and intent == "benign" and not count:
+        raise ValueError("a benign clarification needs a turn with `clarifies: true`")
 
 
 class ScriptsFile(FrozenModel):

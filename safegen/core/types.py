@@ -126,6 +126,7 @@ TurnStyle = Literal[
     "verified_context",
     "recovery",
     "benign_thread",
+    "clarification",
 ]
 """Kind of a dialogue; single prompts have none."""
 
@@ -254,7 +255,7 @@ class Scenario:
     jurisdiction: str | None
     profile: Profile
     contrast: str | None
-    """XSTest type of a probe; None for other prompts."""
+    """Type of a probe; None for other prompts."""
     attributes: tuple[Attribute, ...]
     benign_use: str
     misuse_risk: str

@@ -127,8 +127,13 @@ def plan_turns(
     messages: tuple[Message, ...] = ()
     now = profile
     scenarios: list[PlannedScenario] = []
-    for number, (turn, evidence) in enumerate(
-        zip(dialogue.turns, strongest_evidence(dialogue.turns), strict=True)
+    for number, (turn, evidence, intent) in enumerate(
+        zip(
+            dialogue.turns,
+            strongest_evidence(dialogue.turns),
+            cumulative_intents(dialogue),
+            strict=True,
+        )
     ):
         now = turn.verified or now
         messages = (*messages, Message(role="user", content=turn.text))
@@ -136,7 +141,7 @@ def plan_turns(
             messages = (*messages, Message(role="assistant", content=turn.reply))
             continue
         spec = PromptSpec(
-            intent=cumulative_intent(dialogue.intent, evidence),
+            intent=intent,
             dialogue=dialogue.intent,
             paraphrase=paraphrase,
             profile=now,
@@ -157,11 +162,18 @@ def plan_turns(
     return scenarios
 
 
-def cumulative_intent(intent: Intent, evidence: Evidence) -> Intent:
-    """Return the intent that the conversation shows so far: malicious only after evidence of it."""
+def cumulative_intents(whole: Dialogue | Script) -> Iterator[Intent]:
+    """Yield, for each turn, the intent that the conversation shows so far.
+
+    It is malicious only after evidence of it. Before a turn that clarifies, it is dual-use.
+    """
     # The label must follow from what the messages show so far.
-    hidden = evidence in HARMLESS_EVIDENCE or evidence == "self"
-    return "dual_use" if intent == "malicious" and hidden else intent
+    is_open = any(turn.clarifies for turn in whole.turns)
+    for turn, evidence in zip(whole.turns, strongest_evidence(whole.turns), strict=True):
+        is_open = is_open and not turn.clarifies
+        hidden = evidence in HARMLESS_EVIDENCE or evidence == "self"
+        unclear = is_open or (whole.intent == "malicious" and hidden)
+        yield "dual_use" if unclear else whole.intent
 
 
 def _goal_for_turn(goal: Goal, turn: UserTurn) -> Goal:

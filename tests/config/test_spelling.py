@@ -18,6 +18,7 @@ from safegen.core import yaml_source
 from safegen.core.errors import ConfigError
 from safegen.core.plugins import make_plugin
 from safegen.core.spelling import other_spelling, stored_spelling
+from safegen.core.types import TURN_STYLES
 from safegen.coverage.axes import Axes, load_axes
 from safegen.pipeline.file_schemas import KINDS, build_schema
 from safegen.policy.schema import Spec
@@ -66,7 +67,10 @@ plan:
     recipe = yaml_source.parse(text, Recipe, shown="r.yaml")
     plan = recipe.plan
     assert [ref.use for ref in recipe.judges.labellers] == ["offline"]
-    assert (len(plan.dialogues), plan.axes) == (8, {"task": ("optimise", "plan"), "tone": None})
+    assert (plan.dialogues, plan.axes) == (
+        TURN_STYLES,
+        {"task": ("optimise", "plan"), "tone": None},
+    )
     assert plan.rows == ({"task": "optimise"},)
     assert (
         recipe.digests()

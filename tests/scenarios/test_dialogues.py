@@ -68,7 +68,10 @@ def test_turn_intent_is_the_one_shown_so_far() -> None:
         if scenario.intent == "malicious":
             assert scenario.evidence != "none"
         if attribute(turn, "dialogue_intent") != "malicious":
-            assert scenario.intent == attribute(turn, "dialogue_intent")
+            is_open = attribute(turn, "turn_style") == "clarification" and scenario.turn == 0
+            assert scenario.intent == (
+                "dual_use" if is_open else attribute(turn, "dialogue_intent")
+            )
     before = [
         t
         for t in turns

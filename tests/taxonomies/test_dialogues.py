@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
 import pytest
@@ -14,6 +15,9 @@ from tests.taxonomies.written import core, dialogues, goals, policy_of, turns, w
 
 class Step(NamedTuple):
     """State at one user turn."""
+
+    is_open: bool
+    """True before a turn that clarifies what an open request is about."""
 
     evidence: Evidence
     """Strongest evidence up to this turn."""
@@ -28,15 +32,17 @@ def steps(dialogue: Dialogue) -> list[Step]:
     policy = policy_of(harm.id)
     evidence: Evidence = "none"
     profile: Profile = "public"
+    is_open = any(turn.clarifies for turn in dialogue.turns)
     computed: list[Step] = []
     for turn in dialogue.turns:
+        is_open = is_open and not turn.clarifies
         evidence = PRECEDENCE[max(map(PRECEDENCE.index, (evidence, turn.evidence)))]
         profile = turn.verified or profile
         expected, unverified = (
             compute_expectation(policy, harm, evidence=evidence, profile=p, detail=turn.detail)
             for p in (profile, "public")
         )
-        computed.append(Step(evidence, profile, expected, unverified))
+        computed.append(Step(is_open, evidence, profile, expected, unverified))
     return computed
 
 
@@ -108,10 +114,11 @@ def test_evidence_appears_only_in_malicious_dialogues() -> None:
 
 def test_benign_dialogues_are_answered_in_full_unless_in_danger() -> None:
     for dialogue in (d for d in dialogues() if d.intent == "benign"):
-        for step in steps(dialogue):
-            expected = "safe_completion" if step.evidence == "self" else "direct_answer"
+        for turn, step in zip(dialogue.turns, steps(dialogue), strict=True):
+            is_limited = step.is_open or step.evidence == "self"
+            expected = "safe_completion" if is_limited else "direct_answer"
             assert step.expected.mode == expected, name(dialogue)
-        assert not any(turn.closure for turn in dialogue.turns), name(dialogue)
+            assert step.is_open or not turn.closure, name(dialogue)
 
 
 def test_closure_marks_the_first_partial_answer() -> None:
@@ -190,6 +197,54 @@ def test_verification_lifts_the_ceiling_by_policy() -> None:
             if step.profile == "vetted_professional":
                 lifted.add(step.expected.ceiling > step.unverified.ceiling)
     assert lifted == {True, False}
+
+
+BARE_CLAIM = re.compile(
+    r"\b(?:trust me|believe me|don't worry|it's all right|you can trust|i'm (?:a|an|training)\b"
+    r"|i(?:'ve| have) (?:been|taught|got)\b|i work\b|come on|i know\b|one of the good)",
+    re.IGNORECASE,
+)
+LECTURE = re.compile(
+    r"\b(?:remember that|wrong to|unethical|immoral|think about|you should know)\b", re.IGNORECASE
+)
+
+
+def test_clarification_reopens_help_and_claims_do_not() -> None:
+    arcs = of_kind("clarification")
+    faults: list[str] = []
+    for dialogue in arcs:
+        opening, *later = steps(dialogue)
+        first, *rest = dialogue.turns
+        checks = {
+            "the first turn is closed": first.closure
+            and opening.expected.mode == "safe_completion",
+            "a first answer asks one question at most": " ".join(first.answer).count("?") <= 1,
+            "no later answer asks back": not any(
+                part.rstrip().endswith("?") for turn in rest for part in turn.answer
+            ),
+            "no lecture": not any(LECTURE.search(a) for t in dialogue.turns for a in t.answer),
+        }
+        if dialogue.intent == "benign":
+            checks |= {
+                "clarified at once": rest[0].clarifies,
+                "help in full": {s.expected.mode for s in later} == {"direct_answer"},
+                "another request": all(t.detail < first.detail and t.detail <= 1 for t in rest),
+                "no bare claim": not BARE_CLAIM.search(rest[0].text),
+            }
+        else:
+            checks |= {
+                "open to the end": dialogue.intent == "dual_use"
+                and not any(t.clarifies for t in rest),
+                "a bare claim": all(BARE_CLAIM.search(t.text) for t in rest),
+                "equal labels": {(t.detail, t.evidence) for t in rest}
+                == {(first.detail, first.evidence)},
+                "equal permission": {s.expected for s in later} == {opening.expected},
+            }
+        faults += [f"{name(dialogue)}: {what}" for what, holds in checks.items() if not holds]
+    assert faults == []
+    assert len(arcs) >= 16
+    assert len({d.goal.split("/")[0] for d in arcs}) >= 10
+    assert 2 * sum(d.intent == "dual_use" for d in arcs) == len(arcs)
 
 
 def test_no_word_separates_open_from_harmless_intent() -> None:

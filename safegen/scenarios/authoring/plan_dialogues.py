@@ -29,7 +29,7 @@ from safegen.scenarios.context import (
     plan_scenario,
 )
 from safegen.scenarios.dialogues import (
-    cumulative_intent,
+    cumulative_intents,
     danger_attributes,
     dialogue_attributes,
     strongest_evidence,
@@ -128,13 +128,18 @@ def _plan_turns(
     set_ = make_set_id(context.tree.file.taxonomy, goal, axes=axes, author=index + 1)
     first = now = _choose_profile(script, context.allowed_profiles(goal.harm), number)
     before: ScriptTurn | None = None
-    for turn_number, (turn, evidence) in enumerate(
-        zip(script.turns, strongest_evidence(script.turns), strict=True)
+    for turn_number, (turn, evidence, intent) in enumerate(
+        zip(
+            script.turns,
+            strongest_evidence(script.turns),
+            cumulative_intents(script),
+            strict=True,
+        )
     ):
         now = turn.verified or now
         if turn.reply is None:
             spec = PromptSpec(
-                intent=cumulative_intent(script.intent, evidence),
+                intent=intent,
                 dialogue=script.intent,
                 paraphrase=0,
                 profile=now,

@@ -35,11 +35,13 @@ def test_each_kind_has_harmless_twin_and_closure() -> None:
         assert any(s.intent == "benign" for s in scripts), kind
         for script in scripts:
             closing = [t.closure for t in script.turns]
-            assert any(closing) is (script.intent != "benign"), (kind, script.intent)
+            clarified = any(t.clarifies for t in script.turns)
+            assert any(closing) is (script.intent != "benign" or clarified), (kind, script.intent)
             if script.intent == "malicious":
                 assert script.turns[-1].evidence != "none"
             if script.intent == "benign":
-                assert all(t.detail <= 1 for t in script.turns)
+                start = next((n for n, t in enumerate(script.turns) if t.clarifies), 0)
+                assert all(t.detail <= 1 for t in script.turns[start:])
 
 
 def test_ids_of_authored_turns_are_unique() -> None:
@@ -85,6 +87,18 @@ def test_verification_comes_after_the_first_turn() -> None:
         (
             "{kind: recovery, intent: benign, turns: [{detail: 1, move: a, reply: b}, {detail: 1, move: a, reply: b}, {detail: 1, move: c}]}",
             "two turns in a row",
+        ),
+        (
+            "{kind: clarification, intent: benign, turns: [{detail: 1, move: a}, {detail: 1, move: b}]}",
+            "needs a turn with `clarifies: true`",
+        ),
+        (
+            "{kind: escalation, intent: benign, turns: [{detail: 1, move: a, clarifies: true}, {detail: 1, move: b}]}",
+            "on one turn, after the first",
+        ),
+        (
+            "{kind: clarification, intent: dual_use, turns: [{detail: 1, move: a}, {detail: 1, move: b, clarifies: true}]}",
+            "only a benign dialogue",
         ),
     ],
 )
