@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
@@ -17,6 +18,9 @@ ROLES: Mapping[str, Role] = {
     "user": "user",
     "assistant": "assistant",
 }
+TOOL_ROLES = frozenset(("tool", "function"))
+"""Roles of tool results; validators and judges know no turn of a tool, so they are left out."""
+_JSON_TURNS = re.compile(r"\s*\[\s*\{")
 PROMPT_COLUMNS = ("prompt", "messages")
 NOT_COLUMNS = frozenset(("completion_ids", "trainer_state", "log_extra", "log_metric"))
 """Arguments of TRL that are no columns of the dataset."""
@@ -37,17 +41,17 @@ def read_trl_batch(
     """Read the arguments of a TRL reward function, in the plain or the conversational format.
 
     Raises:
-        UserError: a prompt or completion has another format, or their numbers differ.
+        UserError: a prompt or completion has another format, or the numbers of values differ.
     """
     if len(prompts) != len(completions):
         raise UserError(f"there are {len(prompts)} prompts and {len(completions)} completions")
     plain = {name: _unpack(values) for name, values in columns.items() if name not in NOT_COLUMNS}
     per_row = {
-        name: cast("Sequence[object]", values)
+        name: _check_column(name, cast("object", values), len(prompts))
         for name, values in plain.items()
-        if isinstance(values, list | tuple)
+        # Trainers also pass objects and functions of their own.
+        if isinstance(values, list | tuple | str | int | float | Mapping)
     }
-    per_row = {name: values for name, values in per_row.items() if len(values) == len(prompts)}
     return [
         _make_item(
             read_messages(prompt, f"prompts[{n}]"),
@@ -57,6 +61,15 @@ def read_trl_batch(
         )
         for n, (prompt, completion) in enumerate(zip(prompts, completions, strict=True))
     ]
+
+
+def _check_column(name: str, values: object, rows: int) -> Sequence[object]:
+    if not isinstance(values, list | tuple):
+        raise UserError(f"column `{name}` is one value; pass a list with one value for each prompt")
+    column = cast("Sequence[object]", values)
+    if len(column) != rows:
+        raise UserError(f"column `{name}` has {len(column)} values for {rows} prompts")
+    return column
 
 
 def read_verl_item(
@@ -94,6 +107,10 @@ def read_openrlhf_batch(
         )
     items: list[RewardItem] = []
     for n, (query, prompt, label) in enumerate(zip(queries, prompts, labels, strict=True)):
+        if not isinstance(cast("object", query), str) or not isinstance(
+            cast("object", prompt), str
+        ):
+            raise UserError(f"queries[{n}] or prompts[{n}] is no text")
         if not query.startswith(prompt):
             raise UserError(
                 f"queries[{n}] does not start with its prompt, so its response is unknown"
@@ -150,14 +167,50 @@ def read_messages(value: object, place: str) -> tuple[Message, ...]:
         UserError: the value is neither, or a role is unknown.
     """
     if isinstance(value, str):
-        turns = _parse_json(value) if value.lstrip().startswith("[{") else None
-        if not isinstance(turns, list):
+        parsed = _parse_turns(value)
+        if parsed is None:
             return (Message(role="user", content=value),)
-        value = cast("object", turns)
-    messages = tuple(_read_turn(turn, place) for turn in _iter_mappings(value))
+        value = parsed
+    messages = tuple(
+        _read_turn(turn, place) for turn in _list_turns(value, place) if not _is_tool_turn(turn)
+    )
     if not messages:
         raise UserError(f"`{place}` is neither text nor a list of messages")
     return messages
+
+
+def _parse_turns(text: str) -> list[object] | None:
+    """Parse JSON text of messages; None for any other text, also a prompt that is other JSON."""
+    turns = _parse_json(text) if _JSON_TURNS.match(text) else None
+    if not isinstance(turns, list):
+        return None
+    known = {*ROLES, *TOOL_ROLES}
+    every = cast("list[object]", turns)
+    are_turns = all(
+        isinstance(turn, Mapping) and cast("Mapping[str, object]", turn).get("role") in known
+        for turn in every
+    )
+    return every if are_turns else None
+
+
+def _list_turns(value: object, place: str) -> list[Mapping[str, object]]:
+    """List messages, also those of an array or of pydantic models."""
+    if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
+        raise UserError(f"`{place}` is neither text nor a list of messages")
+    turns: list[Mapping[str, object]] = []
+    for turn in cast("Iterable[object]", value):
+        dump = getattr(turn, "model_dump", None)
+        plain: object = dump() if callable(dump) else turn
+        if not isinstance(plain, Mapping):
+            raise UserError(f"`{place}` holds a `{type(plain).__name__}` in place of a message")
+        turns.append(cast("Mapping[str, object]", plain))
+    return turns
+
+
+def _is_tool_turn(turn: Mapping[str, object]) -> bool:
+    # Inputs of NeMo Gym also hold calls, their results and reasoning, which have no role.
+    is_other = turn.get("role") is None and turn.get("type") not in (None, "message")
+    return is_other or turn.get("role") in TOOL_ROLES
 
 
 def _read_turn(turn: Mapping[str, object], place: str) -> Message:
@@ -166,14 +219,31 @@ def _read_turn(turn: Mapping[str, object], place: str) -> Message:
         raise UserError(
             f"`{place}`: role `{str(turn.get('role'))[:60]}` is unknown; use {', '.join(ROLES)}"
         )
-    return Message(role=role, content=_read_content(turn.get("content")))
+    return Message(role=role, content=_read_content(turn.get("content"), place))
 
 
-def _read_content(content: object) -> str:
+def _read_content(content: object, place: str) -> str:
     """Read the text of a turn: text, nothing, or a list of parts."""
-    if isinstance(content, str):
-        return content
-    return "".join(str(part.get("text") or "") for part in _iter_mappings(content))
+    if content is None or isinstance(content, str):
+        return content or ""
+    return "".join(_read_part(part, place) for part in _list_parts(content, place))
+
+
+def _list_parts(content: object, place: str) -> list[object]:
+    if isinstance(content, bytes | Mapping) or not isinstance(content, Iterable):
+        kind = type(cast("object", content)).__name__
+        raise UserError(f"`{place}`: the content is a `{kind}`; use text")
+    return list(cast("Iterable[object]", content))
+
+
+def _read_part(part: object, place: str) -> str:
+    dump = getattr(part, "model_dump", None)
+    plain: object = dump() if callable(dump) else part
+    text = cast("Mapping[str, object]", plain).get("text") if isinstance(plain, Mapping) else plain
+    # A part without text is an image or a refusal.
+    if text is not None and not isinstance(text, str):
+        raise UserError(f"`{place}`: a part of the content is a `{type(text).__name__}`; use text")
+    return text or ""
 
 
 def _make_item(
@@ -247,7 +317,7 @@ def _to_columns(value: object) -> dict[str, object]:
 def _parse_json(text: str) -> object:
     try:
         return cast("object", json.loads(text))
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
 
 

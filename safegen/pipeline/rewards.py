@@ -16,6 +16,7 @@ await reward.nemo_gym(body)                         # NeMo Gym: in `verify`
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from importlib import import_module
@@ -30,7 +31,7 @@ from safegen.core.arguments import (
     describe_argument,
     raise_user_errors,
 )
-from safegen.core.errors import Unscorable, UserError
+from safegen.core.errors import RunError, Unscorable, UserError
 from safegen.core.types import (
     SAFETY_BY_SEVERITY,
     SEVERITIES,
@@ -55,6 +56,7 @@ from safegen.pipeline.reward_inputs import (
 )
 from safegen.pipeline.validator_rewards import make_validator_parts
 
+logger = logging.getLogger(__name__)
 FunctionT = TypeVar("FunctionT", bound=Callable[..., object])
 Rewards = list[float | None]
 UnscorableChoice: TypeAlias = Literal["raise", "none"] | float
@@ -187,7 +189,7 @@ class Reward:
         Raises:
             Unscorable: an item has no score, and `unscorable` is `raise`.
         """
-        return self._resolve(self._engine.submit(items, part=self._part).result())
+        return self._resolve(self._engine.wait(items, part=self._part))
 
     async def ascore(self, items: Sequence[RewardItem]) -> Rewards:
         """Score items as `score` does, from a coroutine."""
@@ -277,7 +279,8 @@ class Reward:
     def verifiers(self) -> Callable[..., Awaitable[float]]:
         """A reward function of a `Rubric` of verifiers.
 
-        verifiers replaces an exception by 0, so an unscorable response gives NaN under `raise`.
+        verifiers replaces an exception by 0, so an unscorable response gives NaN under `raise`. A wrong
+        input or a failed run gives NaN and is logged.
         """
 
         async def reward_func(
@@ -287,8 +290,12 @@ class Reward:
             info: object = None,
             **_: object,
         ) -> float:
-            item = read_verifiers_item(prompt, completion, answer, info)
-            (parts,) = await asyncio.wrap_future(self._engine.submit([item], part=self._part))
+            try:
+                item = read_verifiers_item(prompt, completion, answer, info)
+                (parts,) = await asyncio.wrap_future(self._engine.submit([item], part=self._part))
+            except (UserError, RunError) as e:
+                logger.warning("reward `%s` gives NaN: %s", self.name, e)
+                return math.nan
             value = getattr(parts, self._part)
             if value is None and not isinstance(self._unscorable, str):
                 return float(self._unscorable)

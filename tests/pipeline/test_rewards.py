@@ -7,12 +7,15 @@ import copy
 import inspect
 import json
 import math
+import os
+import signal
 import sys
 from array import array
 from collections.abc import Callable, Iterator, Mapping
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
+from threading import Event, Thread
 from types import SimpleNamespace
 from typing import Any
 
@@ -603,3 +606,125 @@ def test_undecided_validator_is_unscorable(make: Make) -> None:
 def test_unknown_validator_is_refused() -> None:
     with pytest.raises(AssetNotFound, match="styl"):
         sg.reward(validator="styl")
+
+
+def _exit(*_: object) -> sg.ResponseScores:
+    raise SystemExit(3)
+
+
+async def _cancel(*_: object) -> sg.ResponseScores:
+    raise asyncio.CancelledError
+
+
+@pytest.mark.parametrize(("scorer", "says"), [(_exit, "SystemExit"), (_cancel, "cancelled")])
+def test_scorer_that_ends_itself_is_an_error(make: Make, scorer: Any, says: str) -> None:
+    reward = make(scorer)
+    for _ in range(2):
+        with pytest.raises(RunError, match=says):
+            reward.trl(["q"], [ANSWER])
+
+
+def test_scorer_cannot_wait_for_its_own_reward(make: Make) -> None:
+    async def judge(*_: object) -> sg.ResponseScores:
+        return sg.ResponseScores(reward.score([item("other")])[0], "none")
+
+    reward = make(judge)
+    with pytest.raises(UserError, match="calls its own reward"):
+        reward.score([item()])
+
+
+class _WaitingScorer:
+    """A scorer whose first call waits for ever."""
+
+    def __init__(self) -> None:
+        self.started = Event()
+
+    async def __call__(self, *_: object) -> sg.ResponseScores:
+        if not self.started.is_set():
+            self.started.set()
+            await asyncio.Event().wait()
+        return sg.ResponseScores(1.0, "none")
+
+
+def test_closed_reward_frees_waiting_threads(make: Make) -> None:
+    scorer = _WaitingScorer()
+    reward, errors = make(scorer), list[Exception]()
+
+    def wait() -> None:
+        try:
+            reward.score([item()])
+        except RunError as e:
+            errors.append(e)
+
+    thread = Thread(target=wait)
+    thread.start()
+    assert scorer.started.wait(10)
+    reward.close()
+    thread.join(10)
+    assert "closed" in str(errors[0])
+    assert reward.score([item()]) == [1.0]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+@pytest.mark.slow
+def test_forked_process_scores_rows_in_flight(make: Make) -> None:
+    scorer = _WaitingScorer()
+    reward = make(scorer, in_flight=1)
+    waiting = reward._engine.submit([item()])  # pyright: ignore[reportPrivateUsage]
+    assert scorer.started.wait(10)
+    child = os.fork()
+    if not child:
+        # A hang would outlive the test.
+        signal.alarm(20)
+        os._exit(reward.score([item(), item("other")]) != [1.0, 1.0])
+    assert os.waitpid(child, 0)[1] == 0
+    assert not waiting.done()
+
+
+@pytest.mark.parametrize(
+    ("turns", "says"),
+    [
+        ([{"role": "assistant", "content": 5}], "content is a `int`"),
+        ([{"role": "assistant", "content": b"text"}], "content is a `bytes`"),
+        ([{"role": "assistant", "content": [{"text": 5}]}], "part of the content is a `int`"),
+        ([None, {"role": "assistant", "content": ANSWER}], "a `NoneType` in place of a message"),
+        (b"text", "neither text nor a list"),
+        (None, "neither text nor a list"),
+        ([], "neither text nor a list"),
+    ],
+)
+async def test_odd_completion_is_refused_never_zero(make: Make, turns: Any, says: str) -> None:
+    reward = make(FixedScorer(), unscorable=0)
+    with pytest.raises(UserError, match=says):
+        reward.trl(["q"], [turns])
+    assert math.isnan(await reward.verifiers("q", turns))
+
+
+def test_tool_turns_are_left_out(make: Make) -> None:
+    call = {"type": "function_call", "name": "open"}
+    scorer = FixedScorer()
+    answer = SimpleNamespace(model_dump=lambda: {"role": "assistant", "content": ["Lift", " it."]})
+    completion = [{"role": "tool", "content": "stuck"}, call, answer]
+    make(scorer).trl([QUESTION], [completion])
+    assert scorer.calls == [(QUESTION, "Lift it.", {})]
+
+
+@pytest.mark.parametrize(
+    ("text", "is_text"),
+    [
+        ('[{"name": "lid"}]', True),
+        ('[{"role": "admin"}]', True),
+        ('[{"a":' * 50_000, True),
+        ('[\n {"role": "user", "content": "q"}\n]', False),
+    ],
+    ids=["other JSON", "other role", "deep", "indented"],
+)
+def test_prompt_of_other_json_is_text(text: str, is_text: bool) -> None:
+    assert (read_messages(text, "prompt")[0]["content"] == text) is is_text
+
+
+@pytest.mark.parametrize("column", ["direct_answer", 2, ["direct_answer"] * 2])
+def test_column_of_other_length_is_refused(make: Make, column: Any) -> None:
+    with pytest.raises(UserError, match="column `mode`"):
+        make(FixedScorer()).trl(["q"], [ANSWER], mode=column)
