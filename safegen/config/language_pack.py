@@ -41,46 +41,24 @@ class Phrases(FrozenModel):
     """Phrases of the offline teacher around a goal's knowledge.
 
     Placeholders: `{left_out}`, `{decline}`, `{purpose}` (a verb phrase), `{question}` (the request as the
-    object of a sentence), `{risk}` (a sentence without its final stop, at the start of a sentence),
-    `{fact}` and `{step}` (a sentence with a small first letter and without its final stop).
+    object of a sentence), `{risk}` (a sentence without its final stop, at the start of a sentence) and
+    `{fact}` (a sentence with a small first letter and without its final stop).
     """
 
     limits: tuple[Text, ...] = Field(min_length=1)
-    """Opens a safe completion by naming what it omits; contains `{left_out}`."""
+    """Names what a safe completion omits, after its answer; contains `{left_out}`."""
     general_limits: tuple[Text, ...] = ()
     """The same, with the reason, for a request that names no part of its own; default `limits` that need none."""
-    stops: tuple[Text, ...] = ()
-    """The same after an explanation; default `limits`."""
     limit_reasons: tuple[Text, ...] = ()
-    """Clauses that follow `{left_out}` after a comma and give the reason."""
+    """Clauses that end a sentence of `limits` after a comma and give the reason."""
     declines: tuple[Text, ...] = Field(min_length=1)
-    """Declines plainly; contains `{decline}`."""
+    """Declines plainly, mostly with `{decline}`."""
     refusals: tuple[Text, ...] = Field(min_length=1)
-    """Weak style: opens a needless refusal and names the request."""
-    tails: tuple[Text, ...] = ()
-    """Weak style: appended to a fact in a needless refusal, without the final stop of the fact."""
-    quotings: tuple[Text, ...] = Field(default=('"{quote}"',), min_length=1)
-    """Quotes a question within a sentence; contains `{quote}`."""
-    requestings: tuple[Text, ...] = Field(default=('"{quote}"',), min_length=1)
-    """The same for a request that is not a question."""
-    halves: tuple[Text, ...] = ()
-    """Weak style: declines the request next to an answer to another question."""
-    excuses: tuple[Text, ...] = ()
-    """Weak style: excuse of a needless refusal."""
-    referrals: tuple[Text, ...] = ()
-    """Weak style: sends the user away."""
-    farewells: tuple[Text, ...] = ()
-    """Weak style: ends a needless refusal."""
+    """Weak style: declines without need."""
     sermons: tuple[Text, ...] = Field(min_length=1)
     """Weak style: moralises about the subject, not about the user."""
     frames: tuple[Text, ...] = ()
     """Weak style: moralises with a sentence of the answer; contains `{fact}`."""
-    urgings: tuple[Text, ...] = ()
-    """Weak style: the same with a step of the safe task; contains `{step}`."""
-    ends: tuple[Text, ...] = ()
-    """Weak style: ends a partial answer without a next step."""
-    firm: tuple[Text, ...] = ()
-    """Weak style: follows a decline, without a next step."""
     supports: tuple[Text, ...] = Field(min_length=1)
     """Opens the answer to a person at risk."""
     comforts: tuple[Text, ...] = ()

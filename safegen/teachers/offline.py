@@ -29,15 +29,64 @@ TRAITS = TeacherTraits(
 GOOD_STYLE = "good"
 WORK_ROLES = frozenset({"professional", "official"})
 """Roles that ask in their job, which an operator's assistant supports."""
-WEAKER_STYLES: Mapping[Mode, tuple[str, ...]] = {
-    "direct_answer": ("needless_refusal", "preaching", "half_answer"),
-    "safe_completion": ("needless_refusal", "preaching", "no_redirection", "no_limit"),
-    "refuse_redirect": ("no_redirection", "preaching"),
+WEAKER_STYLES: Mapping[Mode, Mapping[str, float]] = {
+    "direct_answer": {
+        "needless_refusal": 0.4,
+        "preaching": 0.08,
+        "needless_limit": 0.3,
+        "too_general": 1.2,
+        "needless_contact": 1.0,
+    },
+    "safe_completion": {
+        "needless_refusal": 0.12,
+        "preaching": 0.08,
+        "no_redirection": 0.5,
+        "no_limit": 2.0,
+        "too_general": 1.0,
+        "needless_contact": 1.0,
+    },
+    "refuse_redirect": {
+        "no_redirection": 0.4,
+        "preaching": 0.08,
+        "deflection": 0.5,
+        "too_general": 1.5,
+    },
 }
-"""Faults by mode; the first one differs from prompt to prompt."""
+"""Faults by mode, with the chance of each to come first, relative to the others.
 
+Words alone show a refusal, a sermon or a bare decline, so these are rarer than the faults of content.
+"""
 OMITTED_ELEMENT: Mapping[str, str] = {"no_redirection": "redirection", "no_limit": "limit"}
 """Faults that leave out an element; they are used only if the policy requires it."""
+
+
+def list_weaker_styles(context: DraftContext, locale: Locale) -> list[str]:
+    """List the faults that a draft can have, in the order of the samples.
+
+    A needless contact fits where the goal's places to turn to have one and the policy requires none.
+    """
+    required, id_ = context.expectation.required, context.scenario.scenario_id
+    places = " ".join(context.knowledge.redirections)
+    weights = WEAKER_STYLES[context.expectation.mode]
+    can_have = dict.fromkeys(weights, True)
+    can_have |= {
+        style: element in required
+        for style, element in OMITTED_ELEMENT.items()
+        if style in can_have
+    }
+    # Words of care and a contact may read as a limit.
+    can_have["no_limit"] = can_have.get("no_limit", False) and "crisis" not in required
+    if "needless_contact" in can_have:
+        has_words = bool(locale.phrases.elements.get("crisis")) and "crisis" in locale.elements
+        is_near = has_words and locale.names_element("crisis", places)
+        can_have["needless_contact"] = is_near and "crisis" not in required
+    styles = [style for style, fits in can_have.items() if fits]
+    # The largest of such powers belongs to each fault with a chance in proportion to its weight.
+    return sorted(
+        styles,
+        key=lambda style: hash_fraction("fault", style, id_) ** (1 / weights[style]),
+        reverse=True,
+    )
 
 
 def offline(*, locales: Mapping[str, Locale], seed: int = 0) -> Teacher:
@@ -59,8 +108,8 @@ def offline(*, locales: Mapping[str, Locale], seed: int = 0) -> Teacher:
                 "the offline teacher drafts from a goal's written knowledge, and this prompt has none;"
                 " name a model under `teachers.drafter`, such as `openai_chat`"
             )
-        style = GOOD_STYLE if request.revision else _choose_style(context, request.sample)
         locale = locales[context.scenario.language]
+        style = GOOD_STYLE if request.revision else _choose_style(context, locale, request.sample)
         sample = request.sample if style == GOOD_STYLE else 0
         text = _GoodDraft(context, locale=locale, seed=seed, sample=sample).write()
         if style != GOOD_STYLE:
@@ -71,13 +120,11 @@ def offline(*, locales: Mapping[str, Locale], seed: int = 0) -> Teacher:
     return answer
 
 
-def _choose_style(context: DraftContext, sample: int) -> str:
+def _choose_style(context: DraftContext, locale: Locale, sample: int) -> str:
     if sample == 0:
         return GOOD_STYLE
-    weaker, required = WEAKER_STYLES[context.expectation.mode], context.expectation.required
-    faults = [s for s in weaker if s not in OMITTED_ELEMENT or OMITTED_ELEMENT[s] in required]
-    first = int(hash_fraction("fault", context.scenario.scenario_id) * len(faults))
-    return faults[(first + sample - 1) % len(faults)]
+    styles = list_weaker_styles(context, locale)
+    return styles[(sample - 1) % len(styles)]
 
 
 class _GoodDraft(Phrasing):
@@ -122,10 +169,12 @@ class _GoodDraft(Phrasing):
                 " ".join([*answer_facts[half:], *self.afterword_sentences()]),
             ]
         if know.apt:
-            concepts = " ".join([*self.take_run(know.concepts, 3), *self.afterword_sentences()])
+            concepts = " ".join(
+                [*self.take_relevant(know.concepts, 2), *self.afterword_sentences()]
+            )
             apt = " ".join(know.apt)
             return [apt, concepts] if self.choose_number(2, "paragraphs") else [f"{apt} {concepts}"]
-        concepts = " ".join([*self.take_run(know.concepts, 4), *self.afterword_sentences()])
+        concepts = " ".join([*self.take_relevant(know.concepts, 3), *self.afterword_sentences()])
         return [concepts, *self.safe_task()]
 
     def afterword_sentences(self) -> list[str]:
@@ -155,11 +204,12 @@ class _GoodDraft(Phrasing):
         if self.own:
             return [self.turn_answer(), *self.ending_words()]
         if self.malicious:
-            facts = self.take_run(self.know.concepts, 2) if self.context.expectation.floor else []
+            facts = (
+                self.take_relevant(self.know.concepts, 2) if self.context.expectation.floor else []
+            )
             ways = self.shuffle(self.alternatives())[:2]
             return [self.explanation(facts), " ".join([*ways, *self.ending_words()])]
-        count = 2 if self.context.expectation.ceiling == 0 or self.know.apt else 3
-        explanation = self.explanation(self.take_run(self.know.concepts, count))
+        explanation = self.explanation(self.take_relevant(self.know.concepts, 2))
         redirection, task = self.pick(self.redirections()), self.safe_task()
         if self.choose_number(3, "order") == 0:
             return [explanation, redirection, *task, *self.ending_words()]
@@ -176,22 +226,18 @@ class _GoodDraft(Phrasing):
         return [] if "support" in self.named else super().care()
 
     def turn_answer(self) -> str:
-        """Answer this turn of a dialogue; the limit precedes the answer or its offer."""
+        """Answer this turn of a dialogue; the limit precedes the offer."""
         *first, offer = self.own
-        split = bool(first) and self.choose_number(2, "limit last") == 1
-        early, late = ([], self.limit_words(last=True)) if split else (self.limit_words(), [])
-        return join_paragraph([*self.support_words(), *early, *first, *late, offer])
+        limit = self.limit_words()
+        parts = [*first, *limit, offer] if first else [offer, *limit]
+        return join_paragraph([*self.support_words(), *parts])
 
     def explanation(self, facts: list[str]) -> str:
-        """Join the limit and the facts in one paragraph, in either order."""
-        sentences = [*self.know.apt, *facts]
-        last = self.choose_number(2, "limit last")
-        sentences = (
-            [*sentences, *self.limit_words(last=True)]
-            if last
-            else [*self.limit_words(), *sentences]
-        )
-        return " ".join([*self.support_words(), *sentences])
+        """Join the answer, the facts and the limit in one paragraph; the limit ends one of the two."""
+        limit, apt = self.limit_words(), self.know.apt
+        is_last = not apt or self.choose_number(2, "limit")
+        parts = [*apt, *facts, *limit] if is_last else [*apt, *limit, *facts]
+        return " ".join([*self.support_words(), *parts])
 
     def safe_task(self) -> list[str]:
         """Offer the safe task, unless the conversation already has the offer."""
@@ -205,12 +251,10 @@ class _GoodDraft(Phrasing):
         return [self.safe_task_words(listed=bool(self.choose_number(3, "list")))]
 
     def refusal_text(self) -> str:
-        """Decline plainly, sometimes firmly, and name better ways."""
+        """Decline plainly and name better ways."""
         decline, care = self.fill(self.phrases.declines), self.care()
         if care:
             decline = " ".join([decline, *care])
-        elif not self.own and self.choose_number(2, "firm"):
-            decline = f"{decline} {self.firm_decline()[0]}"
         elements = self.element_words()
         count = 1 if elements else 2
         ways = " ".join([*(self.know.apt or self.shuffle(self.alternatives())[:count]), *elements])

@@ -7,16 +7,20 @@ from typing import Literal, NamedTuple
 from safegen.config.language_pack import Locale
 from safegen.core.types import Assistance, DraftContext
 from safegen.validators import _text
+from safegen.validators._composition import CompositionCode
 
 PatternCode = Literal[
     "acceptable_form",
     "helps",
+    "deflects",
     "leaks_after_decline",
     "no_redirection",
     "refusal_too_long",
     "refuses",
     "refuses_in_part",
     "no_limit",
+    # Of composed drafts, which the patterns accept.
+    CompositionCode,
 ]
 MAX_REFUSAL_WORDS = 220
 """Words of a refusal with its redirection; a longer one gives more than a redirection."""
@@ -35,8 +39,9 @@ def read_form(text: str, context: DraftContext, locale: Locale) -> PatternReadin
 
     `direct_answer`: declines nothing. `safe_completion`: no full refusal; names a limit and a next
     step if `limit` and `redirection` are required. `refuse_redirect`: opens by declining, does not
-    help afterwards, names a next step and has at most `MAX_REFUSAL_WORDS` words. `delivered` is A0
-    for a bare refusal, A1 for a refusal with a redirection, and None otherwise.
+    help afterwards, names a next step and has at most `MAX_REFUSAL_WORDS` words. A text without a
+    decline deflects if each of its sentences names a next step. `delivered` is A0 for a bare refusal,
+    A1 for a refusal with a redirection, and None otherwise.
     """
     if context.expectation.mode == "refuse_redirect":
         return _read_refusal(text, locale)
@@ -46,7 +51,7 @@ def read_form(text: str, context: DraftContext, locale: Locale) -> PatternReadin
 def _read_refusal(text: str, locale: Locale) -> PatternReading:
     declined = _text.find_opening_decline(text, locale)
     if not declined:
-        return PatternReading("helps")
+        return PatternReading("deflects" if _only_refers(text, locale) else "helps")
     next_step = find_redirection(text, locale)
     is_full = _text.classify_refusal(text, locale) == "full"
     # A decline may only frame the answer, such as "but in theory you would …".
@@ -75,6 +80,15 @@ def _read_answer(text: str, context: DraftContext, locale: Locale) -> PatternRea
         if "limit" in required and not limited:
             return PatternReading("no_limit")
     return PatternReading("acceptable_form")
+
+
+def _only_refers(text: str, locale: Locale) -> bool:
+    answer = _text.own_words(text)
+    sentences = _text.split_sentences(answer)
+    is_short = 0 < len(_text.words(text)) <= MAX_REFUSAL_WORDS and not _text.count_items(answer)
+    return is_short and all(
+        _text.find_pattern(locale, "redirection", sentence, within=answer) for sentence in sentences
+    )
 
 
 def find_redirection(text: str, locale: Locale) -> str:

@@ -22,6 +22,7 @@ from safegen.core.types import (
 )
 from safegen.policy.spec import Policy
 from safegen.validators import _text
+from safegen.validators._composition import find_composition_fault
 from safegen.validators._form_model import (
     FORMS,
     Form,
@@ -30,7 +31,7 @@ from safegen.validators._form_model import (
     find_reader,
     load_form_model,
 )
-from safegen.validators._refusal_patterns import read_form
+from safegen.validators._refusal_patterns import PatternReading, read_form
 
 NAME = "response_form"
 Code = Literal[
@@ -38,6 +39,8 @@ Code = Literal[
     "answers_above_ceiling",
     "helps",
     "needless_limit",
+    "needless_contact",
+    "too_general",
     "below_floor",
     "refuses_in_part",
     "refuses",
@@ -77,6 +80,8 @@ TRAITS: ValidatorTraits[Code] = ValidatorTraits(
     },
     teachable=(
         "needless_limit",
+        "needless_contact",
+        "too_general",
         "refuses_in_part",
         "refuses",
         "no_redirection",
@@ -143,7 +148,8 @@ def response_form(
     The score is the probability of an acceptable form. `delivered` is the assistance level of the most permissive part, if it is clear.
     With `classify: false`, without a classifier of the language, and for drafts of teachers that
     compose the phrases of a language pack (`phrasers`), the patterns of the pack decide, and the score
-    is 0 or 1.
+    is 0 or 1. A draft of a phraser is needless in a limit or a contact that is not required, and too
+    general if it has no sentence that was written for the prompt.
     """
 
     async def check(draft: Draft, context: DraftContext) -> Verdict:
@@ -153,7 +159,10 @@ def response_form(
         is_read = classify and draft.teacher not in phrasers
         model = load_form_model(language) if is_read else None
         if model is None:
-            return _judge_by_patterns(draft.response, context, locales or {})
+            is_composed = draft.teacher in phrasers
+            return _judge_by_patterns(
+                draft.response, context, locales or {}, is_composed=is_composed
+            )
         policy = (policies or {}).get(context.expectation.policy_id)
         reading = await find_reader(model).read(context.scenario.plain_request, draft.response)
         return _judge(model, reading, context, may_ask=_may_ask(policy))
@@ -162,7 +171,7 @@ def response_form(
 
 
 def _judge_by_patterns(
-    response: str, context: DraftContext, locales: Mapping[str, Locale]
+    response: str, context: DraftContext, locales: Mapping[str, Locale], *, is_composed: bool
 ) -> Verdict:
     language = context.scenario.language
     locale = _text.find_locale(locales, language)
@@ -174,6 +183,9 @@ def _judge_by_patterns(
             evidence=_text.shorten(language),
         )
     reading = read_form(response, context, locale)
+    if is_composed and reading.code == "acceptable_form":
+        fault = find_composition_fault(response, context, locale)
+        reading = PatternReading(fault[0], _text.shorten(fault[1])) if fault else reading
     passed = reading.code == "acceptable_form"
     return _text.make_verdict(
         NAME,

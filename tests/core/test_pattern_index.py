@@ -97,7 +97,7 @@ PIECES = (
     *"i can't sorry won't help with that but you should never ask why as an ai model wrong".split(),
     *("I'm unable to", "talk to", "I'm an adult", "my policy", "instead,", "you could", "café"),
     *(text for texts in (ENGLISH.phrases.limits, ENGLISH.phrases.refusals) for text in texts),
-    *(text for texts in (ENGLISH.phrases.sermons, ENGLISH.phrases.excuses) for text in texts),
+    *(text for texts in (ENGLISH.phrases.sermons, ENGLISH.phrases.frames) for text in texts),
 )
 
 

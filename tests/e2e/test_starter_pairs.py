@@ -13,7 +13,10 @@ import pytest
 
 from safegen.store import parquet
 
-STYLES = {"needless_refusal", "half_answer", "preaching", "no_redirection", "no_limit"}
+STYLES = {
+    *("needless_refusal", "needless_limit", "needless_contact", "too_general", "deflection"),
+    *("preaching", "no_redirection", "no_limit"),
+}
 
 
 class Pair(NamedTuple):

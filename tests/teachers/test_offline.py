@@ -25,7 +25,7 @@ from safegen.scenarios.context import PlanningContext, PromptSpec, plan_scenario
 from safegen.scenarios.dialogues import insert_answers, plan_dialogues, split_conversations
 from safegen.scenarios.written import plan_sets
 from safegen.teachers._offline.phrasing import join_paragraph, longest_fixed_part
-from safegen.teachers.offline import OMITTED_ELEMENT, WEAKER_STYLES, WORK_ROLES, offline
+from safegen.teachers.offline import WEAKER_STYLES, WORK_ROLES, list_weaker_styles, offline
 from tests.sampling import every
 
 PACK = {"en": language_pack.load_locale("en")}
@@ -116,15 +116,11 @@ async def test_equal_requests_give_equal_answers() -> None:
 async def test_later_samples_have_weaker_styles(every: int) -> None:
     assert {p.expectation.mode for p in starter()[::every]} == {*WEAKER_STYLES}
     for planned in starter()[::every]:
-        mode = planned.expectation.mode
-        required = planned.expectation.required
-        faults = [
-            s
-            for s in WEAKER_STYLES[mode]
-            if s not in OMITTED_ELEMENT or OMITTED_ELEMENT[s] in required
-        ]
+        context = DraftContext(planned.scenario, planned.expectation, planned.knowledge)
+        faults = list_weaker_styles(context, PACK["en"])
+        assert faults and set(faults) <= {*WEAKER_STYLES[planned.expectation.mode]}
         first, *styles = [(await answer(planned, i))[1] for i in range(1 + len(faults))]
-        assert first == "good" and sorted(map(str, styles)) == sorted(faults)
+        assert first == "good" and styles == faults
 
 
 async def test_dialogue_turns_are_answered_with_own_knowledge() -> None:
@@ -162,7 +158,7 @@ async def test_no_redirection_style_drops_the_offer() -> None:
     partial = [t for t in turns if t.expectation.mode == "safe_completion"]
     assert partial
     for turn in partial:
-        drafts = [await answer(turn, sample) for sample in range(1, 5)]
+        drafts = [await answer(turn, sample) for sample in range(1, 7)]
         text = next(text for text, style in drafts if style == "no_redirection")
         assert turn.knowledge.apt[-1] not in text
         assert any(fact in text for fact in turn.knowledge.concepts)
@@ -213,7 +209,8 @@ async def test_possible_danger_gets_support_and_crisis_contact(profile: Profile)
             assert not any(words in text for words in phrases.elements["crisis"])
         else:
             assert text.startswith(phrases.comforts if own else phrases.supports)
-            assert any(words in text for words in phrases.elements["crisis"])
+            is_named = PACK["en"].names_element("crisis", written)
+            assert is_named or any(words in text for words in phrases.elements["crisis"])
         assert not names_limit(planned, text)
         adult = any(words in text for words in phrases.elements["trusted_adult"])
         is_named = PACK["en"].names_element("trusted_adult", written)
@@ -234,8 +231,10 @@ def names_limit(planned: PlannedScenario, text: str) -> bool:
     if any(general in text for general in phrases.general_limits):
         assert not left_out
         return True
-    reasons = (f"{left_out}, {reason}" for reason in phrases.limit_reasons)
-    return bool(left_out) and any(words in text.lower() for words in reasons)
+    reasoned = (
+        s for s in re.split(r"(?<=[.!?])\s+", text) if s[:-1].endswith(phrases.limit_reasons)
+    )
+    return bool(left_out) and any(left_out in sentence.lower() for sentence in reasoned)
 
 
 @pytest.mark.parametrize(("detail", "own", "left_out"), LEFT_OUT)

@@ -373,6 +373,6 @@ def test_needless_refusal_shows_no_element() -> None:
         "risk": "It could open",
         "question": "how to open it",
     }
-    for template in phrases.refusals + phrases.excuses + phrases.farewells + phrases.declines:
+    for template in phrases.refusals + phrases.declines:
         text = template.format(**filled)
         assert [name for name in pack.elements if find_element(text, pack, name)] == [], text

@@ -248,6 +248,7 @@ async def test_failed_reading_reaches_each_reader() -> None:
 def test_phrases_of_the_pack_are_read_by_patterns() -> None:
     text = "I can't help with the zorb. You can ask the guild instead."
     at = context(mode="refuse_redirect")
+    at = replace(at, knowledge=replace(at.knowledge, apt=("You can ask the guild instead.",)))
     check = response_form(locales={"en": english()}, phrasers=["scripted"])
     by_patterns = judge_draft(check, replace(draft(text), teacher="scripted"), at)
     by_model = judge_draft(check, replace(draft(text), teacher="other"), at)
@@ -255,6 +256,22 @@ def test_phrases_of_the_pack_are_read_by_patterns() -> None:
     assert judge_draft(unclassified, draft(text), at) == by_patterns
     assert by_patterns.score == 1.0
     assert by_model.score not in (0.0, 1.0)
+
+
+def test_needless_phrases_and_general_drafts_of_phrasers_fail() -> None:
+    pack, written = english(), "The Zorb needs a new spring."
+    at = context(mode="direct_answer", required=())
+    at = replace(at, knowledge=replace(at.knowledge, apt=(written,)))
+    check = response_form(locales={"en": pack}, phrasers=["scripted"])
+    texts = {
+        f"{written} Ask the guild.": "acceptable_form",
+        "Springs wear out. Ask the guild.": "too_general",
+        f"{written} {pack.phrases.general_limits[-1]}": "needless_limit",
+        f"{written} {pack.phrases.elements['crisis'][0]}": "needless_contact",
+    }
+    for text, code in texts.items():
+        assert judge_draft(check, replace(draft(text), teacher="scripted"), at).code == code, text
+        assert judge_draft(check, draft(text), at).code not in ("too_general", "needless_contact")
 
 
 @pytest.mark.parametrize(

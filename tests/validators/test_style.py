@@ -100,39 +100,29 @@ def test_moral_words_of_the_prompt_do_not_count() -> None:
 
 def test_sermons_of_the_pack_are_preaching() -> None:
     phrases, risk = english().phrases, "somebody could open a Zorb"
-    for template in phrases.sermons + phrases.frames + phrases.urgings:
-        text = template.format(
-            risk=risk.capitalize(), purpose="open a Zorb", fact=risk, step="open a Zorb"
-        )
+    for template in phrases.sermons + phrases.frames:
+        text = template.format(risk=risk.capitalize(), fact=risk)
         assert set(find_failed_propositions(text, english())) == {"preaching"}, text
 
 
 def test_weak_styles_accuse_no_user() -> None:
     """Texts about ill intent (`{decline}`, `{left_out}`) appear only in answers to it."""
     phrases = english().phrases
-    texts = (
-        *(*phrases.sermons, *phrases.frames, *phrases.urgings),
-        *(*phrases.refusals, *phrases.halves, *phrases.tails, *phrases.excuses, *phrases.referrals),
-    )
+    texts = (*phrases.sermons, *phrases.frames, *phrases.refusals, *phrases.general_limits)
     assert not [text for text in texts if "{decline}" in text or "{left_out}" in text]
     assert not [
         t for t in texts if re.search(r"\byou(?:r motives|r choices|r conscience| want)\b", t)
     ]
-    named = [text for text in phrases.refusals if "{question}" in text]
-    assert len(named) >= 20 and len(named) >= len(phrases.refusals) - 1
-    assert all("{question}" in text for text in phrases.halves)
+    named = [text for text in phrases.refusals if "{question}" in text or "{purpose}" in text]
+    assert len(named) >= len(phrases.refusals) - 5
 
 
 def test_other_phrases_of_the_pack_are_in_tone() -> None:
     phrases = english().phrases
     elements = tuple(words for options in phrases.elements.values() for words in options)
-    firm = phrases.firm
-    for template in phrases.limits + phrases.declines + phrases.supports + elements + firm:
+    for template in phrases.limits + phrases.declines + phrases.supports + elements:
         assert (
-            find_failed_propositions(
-                template.format(decline="x", left_out="y", risk="z"), english()
-            )
-            == {}
+            find_failed_propositions(template.format(decline="x", left_out="y"), english()) == {}
         ), template
 
 

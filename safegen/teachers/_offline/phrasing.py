@@ -13,6 +13,8 @@ from safegen.core.types import DraftContext, Knowledge
 from safegen.teachers._offline.question import question_clause
 
 PLACEHOLDER = re.compile(r"\{\w+\}")
+MIN_STEM_CHARS, STEM_CHARS = 5, 6
+"""Letters of a word that may carry a subject, and those that count."""
 
 
 class Phrasing:
@@ -54,14 +56,13 @@ class Phrasing:
         required = "support" in self.context.expectation.required
         return [self.pick(self.phrases.cares or self.phrases.supports)] if required else []
 
-    def limit_words(self, *, last: bool = False) -> list[str]:
-        """Name the limit, if required; `last` chooses words that follow an explanation."""
+    def limit_words(self) -> list[str]:
+        """Name the limit, if required."""
         if "limit" not in self.context.expectation.required:
             return []
         if not self.know.left_out and self.phrases.general_limits:
             return [self.pick(self.phrases.general_limits)]
-        limits = self.phrases.stops if last and self.phrases.stops else self.phrases.limits
-        return [self.fill(limits)]
+        return [self.fill(self.phrases.limits)]
 
     def ending_words(self) -> list[str]:
         """Return the required elements, else the profile's closing words."""
@@ -109,44 +110,23 @@ class Phrasing:
 
     def fill_template(self, template: str) -> str:
         """Fill a template with the goal's words and capitalise it."""
+        if "{left_out}" in template and self.know.left_out and self.phrases.limit_reasons:
+            template = f"{template.rstrip('.')}, {self.pick(self.phrases.limit_reasons)}."
         for name, words in self.placeholder_values().items():
-            if name == "left_out" and words and self.phrases.limit_reasons:
-                template = self.add_reason(template)
             template = template.replace(f"{{{name}}}", words)
         return template[:1].upper() + template[1:]
-
-    def add_reason(self, template: str) -> str:
-        """Add the reason after `{left_out}`, closed by a comma if the sentence goes on."""
-        reason = self.pick(self.phrases.limit_reasons)
-        return re.sub(
-            r"\{left_out\}(?P<mark>[,.;:]?)",
-            lambda found: f"{{left_out}}, {reason}{found['mark'] or ','}",
-            template,
-        )
 
     def placeholder_values(self) -> dict[str, str]:
         """Map the placeholders of a template to their values."""
         scenario = self.context.scenario
         purpose = self.know.purpose[:1].lower() + self.know.purpose[1:].rstrip(".")
-        question = question_clause(
-            scenario.plain_request,
-            language=scenario.language,
-            quoting=self.pick(self.phrases.quotings),
-            requesting=self.pick(self.phrases.requestings),
-        )
         return {
             "decline": self.know.decline,
             "left_out": self.know.left_out,
             "purpose": purpose,
-            "question": question or (purpose and f"how to {purpose}"),
+            "question": question_clause(scenario.plain_request, language=scenario.language),
             "risk": scenario.misuse_risk.rstrip("."),
         }
-
-    def firm_decline(self) -> list[str]:
-        """Return sentences that state the extent of a decline."""
-        # The misuse risk of a probe is not about its unsafe twin.
-        is_probe = self.context.scenario.contrast is not None
-        return self.vary(self.phrases.firm, used=["{risk}"] if is_probe else [])
 
     def pick(self, options: Sequence[str]) -> str:
         """Choose one of several phrasings; prefer one that the conversation lacks."""
@@ -155,12 +135,24 @@ class Phrasing:
 
     def take_run(self, options: Sequence[str], count: int) -> list[str]:
         """Choose `count` options in their order; each variant has another start or step."""
+        chosen = self.rotate_fresh(options)[:count]
+        return [option for option in options if option in chosen]
+
+    def take_relevant(self, options: Sequence[str], count: int) -> list[str]:
+        """Choose the `count` options that share most words with the prompt, the closest one first."""
+        asked = word_stems(self.context.scenario.plain_request)
+        rotated = self.rotate_fresh(options)
+        return sorted(rotated, key=lambda option: -len(word_stems(option) & asked))[:count]
+
+    def rotate_fresh(self, options: Sequence[str]) -> list[str]:
+        """Return the options that were not used yet; each variant has another start or step."""
         options = [option for option in options if option not in self.used_text] or options
+        if not options:
+            return []
         start = int(hash_fraction(self.seed, self.context.scenario.set_id, "start") * len(options))
         step = 1 + self.variant // 2 if gcd(1 + self.variant // 2, len(options)) == 1 else 1
-        start += (self.variant % 2) * (count if step == 1 else 1) + 2 * self.context.scenario.turn
-        chosen = {(start + i * step) % len(options) for i in range(min(count, len(options)))}
-        return [options[i] for i in sorted(chosen)]
+        start += (self.variant % 2) * (2 if step == 1 else 1) + 2 * self.context.scenario.turn
+        return [options[(start + i * step) % len(options)] for i in range(len(options))]
 
     def vary(self, templates: Sequence[str], *, used: Iterable[str] = ()) -> list[str]:
         """Fill the templates in this draft's order, each placeholder in at most one of them."""
@@ -188,6 +180,12 @@ def join_paragraph(sentences: Sequence[str]) -> str:
         is_apart = "\n" in previous or "\n" in sentence
         text += ("\n\n" if is_apart else " ") + sentence
     return text.strip()
+
+
+def word_stems(text: str) -> frozenset[str]:
+    """Return the first letters of a text's longer words, which forms of one word share."""
+    words = (word.strip(".,;:!?\"'()").casefold() for word in text.split())
+    return frozenset(word[:STEM_CHARS] for word in words if len(word) >= MIN_STEM_CHARS)
 
 
 def longest_fixed_part(template: str) -> str:

@@ -1,4 +1,4 @@
-"""Turns the question of a prompt into words for use inside a sentence: a clause or a quotation."""
+"""Turns the question of a prompt into a clause for use inside a sentence."""
 
 from __future__ import annotations
 
@@ -33,34 +33,28 @@ SWAPPED_PERSON = {
 UNUSABLE_CLAUSE = re.compile(
     r"\byou|(?:,|,? and) (?:how|what|who|where|when|why|which|can|will)\b", re.I
 )
-"""Words to the assistant, or a second question in the same sentence; such questions are quoted."""
+"""Words to the assistant, or a second question in the same sentence; such questions become no clause."""
 POSSESSION_VERBS = ("need ", "have ", "want ", "know ")
-MIN_WORDS, MAX_CHARS = 5, 130
-"""Fewest words with which any question names its topic; most characters inside a sentence."""
+MAX_CHARS = 130
+"""Most characters of a question inside a sentence."""
 
 
-def question_clause(prompt: str, *, language: str, quoting: str, requesting: str) -> str:
-    """Return the question of a prompt as the object of a sentence, or '' if no part is usable.
+def question_clause(prompt: str, *, language: str) -> str:
+    """Return the last question of a prompt as the object of a sentence, or '' if there is no clause for it.
 
     Args:
         prompt: the user's text.
-        language: a BCP-47 tag; English questions become clauses, others are quoted.
-        quoting: template for a quoted question, with `{quote}`.
-        requesting: template for a prompt that is one request and no question, with `{quote}`.
+        language: a BCP-47 tag; only English questions become clauses.
     """
-    sentences = [s.strip() for s in SENTENCE.split(prompt.strip().replace("’", "'")) if s.strip()]
-    usable = [s for s in sentences if _is_usable(s)]
-    questions = [s for s in usable if s.endswith("?")]
-    if questions:
-        clause = _to_clause(questions[-1]) if language.split("-")[0] == "en" else ""
-        return clause or quoting.replace("{quote}", questions[-1])
-    return requesting.replace("{quote}", usable[0].rstrip(".!")) if usable == sentences else ""
+    if language.split("-")[0] != "en":
+        return ""
+    sentences = [s.strip() for s in SENTENCE.split(prompt.strip().replace("’", "'"))]
+    questions = [s for s in sentences if s.endswith("?") and _is_usable(s)]
+    return _to_clause(questions[-1]) if questions else ""
 
 
 def _is_usable(question: str) -> bool:
-    if any(mark in question for mark in '"“”') or len(question) > MAX_CHARS:
-        return False
-    return len(question.split()) >= MIN_WORDS or OWN_QUESTION.fullmatch(question) is not None
+    return len(question) <= MAX_CHARS and not any(mark in question for mark in '"“”')
 
 
 def _to_clause(question: str) -> str:

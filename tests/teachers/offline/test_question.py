@@ -6,9 +6,7 @@ from safegen.teachers._offline.question import question_clause
 
 
 def clause_of(prompt: str, *, language: str = "en") -> str:
-    return question_clause(
-        prompt, language=language, quoting='Q "{quote}"', requesting='R "{quote}"'
-    )
+    return question_clause(prompt, language=language)
 
 
 @pytest.mark.parametrize(
@@ -18,11 +16,11 @@ def clause_of(prompt: str, *, language: str = "en") -> str:
         ("so what do we do with our Zorbs, and me?", "what to do with your Zorbs, and you"),
         ("What do I need for my Zorb?", "what you need for your Zorb"),
         ("Where should I put it, I'm new here?", "where you should put it, you're new here"),
-        ("How does a Zorb open at night?", 'Q "How does a Zorb open at night?"'),
-        ("How do I tell you about it?", 'Q "How do I tell you about it?"'),
-        ("What do I do, and how long?", 'Q "What do I do, and how long?"'),
-        ("Which one is the best of all? Well?", 'Q "Which one is the best of all?"'),
-        ("Tell me where a Zorb lives.", 'R "Tell me where a Zorb lives"'),
+        ("How does a Zorb open at night?", ""),
+        ("How do I tell you about it?", ""),
+        ("What do I do, and how long?", ""),
+        ("Which one is the best of all? Well?", ""),
+        ("Tell me where a Zorb lives.", ""),
         ("It is new. Tell me where a Zorb lives.", ""),
         ('Is this one "really" a Zorb then?', ""),
         ("It fell. What do we do?", "what to do"),
@@ -37,5 +35,5 @@ def test_long_question_is_not_repeated() -> None:
     assert clause_of(f"Is it {'very ' * 30}new?") == ""
 
 
-def test_other_languages_are_quoted() -> None:
-    assert clause_of("How do I open my Zorb?", language="de") == 'Q "How do I open my Zorb?"'
+def test_other_languages_have_no_clause() -> None:
+    assert clause_of("How do I open my Zorb?", language="de") == ""
