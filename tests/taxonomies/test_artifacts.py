@@ -56,7 +56,7 @@ def test_bag_of_words_hardly_separates_dual_use() -> None:
         train = [sample for other, sample in samples if other != fold]
         for label, words in (sample for other, sample in samples if other == fold):
             scores[label].append(naive_bayes(train, words))
-    assert auc(scores[True], scores[False]) < 0.82
+    assert auc(scores[True], scores[False]) < 0.7
 
 
 def test_length_does_not_reveal_the_intent() -> None:
