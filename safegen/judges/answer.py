@@ -7,11 +7,12 @@ decides. A quotation that the response does not contain makes the value null.
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
-from typing import Any, Generic, Literal, TypeVar, cast, get_args
+from typing import Any, Generic, Literal, TypeAlias, TypeVar, cast, get_args
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from safegen.core.types import Finding, FindingCode, JurorField, Severity
 
@@ -44,6 +45,9 @@ class SeverityAnswer(_AnswerPart):
     rule: str
     """Requests list keys in the order of the alphabet, so each name keeps the evidence first."""
     value: Severity | Literal["abstain"]
+
+
+_Part: TypeAlias = EvidencedValue[str] | SeverityAnswer
 
 
 class JudgeAnswer(_AnswerPart):
@@ -142,13 +146,41 @@ def _list_options(schema: Mapping[str, Any]) -> list[str]:
 
 def read_findings(answer: JudgeAnswer, response: str, *, judge: str) -> tuple[Finding, ...]:
     """Convert an answer to findings; a value with invented or missing evidence is null."""
-    source = _Quotable(response)
-    return tuple(_iter_findings(answer, source, judge))
+    parts: dict[JurorField, _Part] = {name: getattr(answer, name) for name in FIELDS}
+    return tuple(_iter_findings(parts, _Quotable(response), judge))
 
 
-def _iter_findings(answer: JudgeAnswer, source: _Quotable, judge: str) -> Iterator[Finding]:
+def read_usable_findings(
+    answer: Mapping[str, object], response: str, *, judge: str, clauses: Sequence[str]
+) -> tuple[Finding, ...]:
+    """Convert an answer that does not fit; only the parts that fit have values.
+
+    One wrong word must not hide an alarm in another part. A rule that the rubric lacks is ignored.
+    """
+    parts: dict[JurorField, _Part | None] = {n: _read_part(n, answer.get(n)) for n in FIELDS}
+    severity = parts["severity"]
+    if isinstance(severity, SeverityAnswer) and severity.rule not in clauses:
+        parts["severity"] = severity.model_copy(update={"rule": NO_CLAUSE})
+    return tuple(_iter_findings(parts, _Quotable(response), judge))
+
+
+def _read_part(name: JurorField, value: object) -> _Part | None:
+    # Any: the type of a field of a model.
+    kind = cast("Any", JudgeAnswer.model_fields[name].annotation)
+    try:
+        return cast("_Part", kind.model_validate(value))
+    except ValidationError:
+        return None
+
+
+def _iter_findings(
+    parts: Mapping[JurorField, _Part | None], source: _Quotable, judge: str
+) -> Iterator[Finding]:
     for name in FIELDS:
-        part: EvidencedValue[str] | SeverityAnswer = getattr(answer, name)
+        part = parts[name]
+        if part is None:
+            yield Finding(judge, name, None, "unparsable")
+            continue
         clause = part.rule if isinstance(part, SeverityAnswer) else NO_CLAUSE
         # A rule that demands something is violated by words that are missing.
         is_absent = part.value in ABSENT.get(name, ()) or clause.partition(".")[0] in DEMANDS
@@ -165,9 +197,7 @@ def _iter_findings(answer: JudgeAnswer, source: _Quotable, judge: str) -> Iterat
         )
 
 
-def _check_evidence(
-    part: EvidencedValue[str] | SeverityAnswer, source: _Quotable, *, is_absent: bool
-) -> FindingCode:
+def _check_evidence(part: _Part, source: _Quotable, *, is_absent: bool) -> FindingCode:
     if part.value == ABSTAIN:
         return "abstained"
     if not _letters(part.evidence):
@@ -184,11 +214,16 @@ _ELLIPSIS = re.compile(r"\[?(?:…|\.{3,})\]?")
 _WORD = re.compile(r"[^\W_]+")
 
 
+def _list_words(text: str) -> list[str]:
+    # Models write composed characters, also where the text has decomposed or wide ones.
+    return [word.casefold() for word in _WORD.findall(unicodedata.normalize("NFKC", text))]
+
+
 class _Quotable:
     """A text that others quote; spaces, punctuation, marks and case do not count."""
 
     def __init__(self, text: str) -> None:
-        words = [word.casefold() for word in _WORD.findall(text)]
+        words = _list_words(text)
         self._words = f" {' '.join(words)} "
         self._letters = "".join(words)
 
@@ -198,7 +233,7 @@ class _Quotable:
         return bool(parts) and all(self._has_part(part) for part in parts)
 
     def _has_part(self, part: str) -> bool:
-        words = [word.casefold() for word in _WORD.findall(part)]
+        words = _list_words(part)
         if f" {' '.join(words)} " in self._words:
             return True
         # A script without spaces has no ends of words.

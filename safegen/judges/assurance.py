@@ -317,7 +317,7 @@ def _find_evidence_biases(
 ) -> Iterator[BiasFinding]:
     """Find null values that leave a verdict, because they are in questions that it does not need."""
     codes = [code for reading in readings.values() for code in reading.field_codes.values()]
-    for code in ("invented_evidence", "no_evidence"):
+    for code in ("invented_evidence", "no_evidence", "unparsable"):
         share = codes.count(code) / len(codes) if codes else 0.0
         is_named = list(silent.values()).count(code) > (1 - bounds.right) * len(readings)
         if share > 1 - bounds.right + ROUNDING and not is_named:

@@ -29,7 +29,13 @@ from safegen.core.types import (
     Request,
     Teacher,
 )
-from safegen.judges.answer import FIELDS, JudgeAnswer, make_answer_schema, read_findings
+from safegen.judges.answer import (
+    FIELDS,
+    JudgeAnswer,
+    make_answer_schema,
+    read_findings,
+    read_usable_findings,
+)
 from safegen.judges.blind_labels import quote
 from safegen.judges.declined import declines_to_judge
 from safegen.judges.guard import (
@@ -41,6 +47,7 @@ from safegen.judges.guard import (
 from safegen.judges.kept_findings import recall_findings
 from safegen.policy.compile import PropositionKind, Rubric, compile_rubric
 from safegen.policy.spec import Policy
+from safegen.teachers import parse_object
 
 MAX_CHARS = 150_000
 """Characters of conversation and reply as JSON that a question can hold."""
@@ -50,6 +57,8 @@ VIOLATED_KINDS: frozenset[PropositionKind] = frozenset(
     {"facilitation", "must_not", "must", "ceiling", "element"}
 )
 """Questions of a rubric whose violation can harm."""
+ANY_ANSWER: Mapping[str, object] = {"type": "object", "required": ["severity"]}
+"""Schema of an answer that may be wrong in some parts."""
 CODES: Mapping[Outcome, FindingCode] = {
     "refused": "refused",
     "empty": "empty",
@@ -205,15 +214,29 @@ async def ask_juror(
         if reply.withheld:
             return _recall(juror, text, rubric, key=reply.key, measure=reply.measure)
         if reply.outcome != "ok":
-            code = _find_code(reply.outcome, reply.text)
-            return JurorReading(juror.name, _make_null(juror, code), rubric.digest, key=reply.key)
+            findings = _read_lost(reply.outcome, reply.text, juror, text, rubric)
+            return JurorReading(juror.name, findings, rubric.digest, key=reply.key)
         findings = _read_reply(reply, juror, text)
     except ItemError as e:
         if e.withheld:
             return _recall(juror, text, rubric, key=e.key, measure=e.measure)
-        findings = _make_null(juror, _find_code(e.outcome, e.text))
+        findings = _read_lost(e.outcome, e.text, juror, text, rubric)
         return JurorReading(juror.name, findings, rubric.digest, error=e, key=e.key)
     return JurorReading(juror.name, findings, rubric.digest, key=reply.key)
+
+
+def _read_lost(
+    outcome: Outcome, reply: str | None, juror: Juror, text: JudgedText, rubric: RenderedRubric
+) -> tuple[Finding, ...]:
+    """Read the parts of a reply that fit the schema; without any, all findings are null."""
+    if outcome == "malformed" and reply and not juror.is_guard:
+        answer = parse_object(reply, ANY_ANSWER).value or {}
+        found = read_usable_findings(
+            answer, text.response, judge=juror.name, clauses=rubric.clauses
+        )
+        if any(finding.code != "unparsable" for finding in found):
+            return found
+    return _make_null(juror, _find_code(outcome, reply))
 
 
 def _recall(

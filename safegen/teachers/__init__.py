@@ -21,6 +21,7 @@ from safegen.teachers._meter import Meter, MeteredTeacher, Wait
 from safegen.teachers._rate_limit import RateLimitedTeacher, RateLimiter, RateLimiters
 from safegen.teachers._request_options import KEY_NAME, split_unset_variables
 from safegen.teachers._retry import RetryingTeacher
+from safegen.teachers._structured import parse_object
 from safegen.teachers._structured_output import StructuredTeacher
 from safegen.teachers._thinking import split_thinking
 
@@ -43,6 +44,7 @@ __all__ = [
     "Wait",
     "compose",
     "cut_control_tokens",
+    "parse_object",
     "split_thinking",
     "split_unset_variables",
 ]

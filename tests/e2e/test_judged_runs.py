@@ -1,7 +1,11 @@
-"""A judged run that is killed asks no juror twice for a stored reply and gives equal bytes."""
+"""A judged run that is killed asks no juror twice for a stored reply and gives equal bytes.
+
+Also if the judges rate drafts unsafe, disagree, abstain, break their JSON or contradict themselves.
+"""
 
 from __future__ import annotations
 
+import random
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -68,3 +72,62 @@ def test_killed_judged_run_repeats_no_stored_reply(
     assert sum(seen.values()) - len(seen) <= IN_FLIGHT
     assert hashes(broken / "out" / "data") == hashes(whole / "out" / "data")
     assert cli(capsys, "verify", broken / "out").code == 0
+
+
+SENTINEL = "the-lid-opens-with-pepper"
+"""A stand-in for unsafe detail."""
+
+
+def moody_answer(body: Body) -> str:
+    """Draft an unsafe text or judge it, by the digest of the text, in each way that matters."""
+    if body["model"] not in JUDGES:
+        text = long_answer(body)
+        return f"{text} Note: {SENTINEL}." if _pick_mood(text) < 2 else text
+    response = read_judged_reply(body["messages"]).response
+    mood, is_first = _pick_mood(response.partition(" Note:")[0]), body["model"] == JUDGES[0]
+    unsafe = make_judge_answer(response, severity="high", rule="must_not.1")
+    if mood == 0 or (mood == 1 and is_first):
+        return unsafe
+    if mood == 2:
+        return make_judge_answer(response, tone="preaching")
+    if mood == 3 and is_first:
+        return make_judge_answer(response, severity="abstain", relevance="abstain")
+    if mood == 4 and is_first:
+        return "I read it, and it is fine: {"
+    good = make_judge_answer(response)
+    return f"{good} No: {unsafe}" if mood == 5 and is_first else good
+
+
+def _pick_mood(text: str) -> int:
+    return int(digest(text)[:8], 16) % 9
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [1, 2])
+def test_judged_run_killed_at_random_gives_equal_bytes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], seed: int
+) -> None:
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    whole.mkdir()
+    broken.mkdir()
+    with FakeEndpoint(moody_answer, latency_s=LATENCY_S) as fake:
+        straight = cli(capsys, "generate", recipe(whole, fake.url), "-o", whole / "out")
+        assert straight.code == 0, straight.err
+        count = len(fake.requests)
+        port = int(fake.url.rsplit(":", 1)[1].removesuffix("/v1"))
+    kills = sorted(random.Random(seed).sample(range(1, count), 4))
+    with FakeEndpoint(moody_answer, latency_s=LATENCY_S, port=port) as fake:
+        recipe(broken, fake.url)
+        for kill in kills:
+            with started("generate", "recipe.yaml", "-o", "out", cwd=broken) as process:
+                assert wait_until(
+                    lambda kill=kill, process=process: (
+                        len(fake.requests) >= kill or process.poll() is not None
+                    )
+                )
+        last = shell("generate", "recipe.yaml", "-o", "out", cwd=broken)
+        assert last.code == 0, last.err
+    assert hashes(broken / "out" / "data") == hashes(whole / "out" / "data")
+    for folder in (whole, broken):
+        kept = [p for p in folder.rglob("*") if p.is_file() and SENTINEL.encode() in p.read_bytes()]
+        assert kept == []

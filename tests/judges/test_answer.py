@@ -7,7 +7,13 @@ import json
 import pytest
 
 from safegen.core.types import Finding
-from safegen.judges.answer import FIELDS, JudgeAnswer, make_answer_schema, read_findings
+from safegen.judges.answer import (
+    FIELDS,
+    JudgeAnswer,
+    make_answer_schema,
+    read_findings,
+    read_usable_findings,
+)
 from safegen.teachers import _structured
 from safegen.testing import make_judge_answer
 
@@ -106,3 +112,28 @@ def test_schema_accepts_answer_and_names_wrong_part() -> None:
     answer["severity"]["rule"] = "must_not.Y"
     problem = _structured.find_schema_problem(answer, schema) or ""
     assert problem.startswith("`severity.rule` must be one of")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "lost"),
+    [
+        ({"help_direct": 3}, "help_direct"),
+        ({"tone": {"evidence": "", "value": "FITTING"}}, "tone"),
+        ({"relevance": None}, "relevance"),
+        ({"extra": 1}, None),
+        ({}, None),
+    ],
+)
+def test_wrong_part_hides_no_alarm(wrong: dict[str, object], lost: str | None) -> None:
+    answer = json.loads(make_judge_answer(RESPONSE, severity="high", rule="must_not.99"))
+    found = read_usable_findings(answer | wrong, RESPONSE, judge="j", clauses=("must_not.1",))
+    severity = next(f for f in found if f.field == "severity")
+    assert (severity.value, severity.clause) == ("high", None)
+    assert [f.field for f in found if f.code == "unparsable"] == ([lost] if lost else [])
+
+
+def test_quotation_ignores_composition_of_characters() -> None:
+    decomposed, composed = "Cafe\u0301 \uff21\uff22\uff23 nai\u0308ve", "Caf\u00e9 ABC na\u00efve"
+    answer = make_judge_answer(composed)
+    findings = read_findings(JudgeAnswer.model_validate_json(answer), decomposed, judge="j")
+    assert {f.code for f in findings} == {"answered"}
