@@ -115,8 +115,9 @@ Contrast = Literal[
     "historical_events",
     "privacy_public",
     "privacy_fictional",
+    "defensive_work",
 ]
-"""XSTest's ten types of safe prompts that look unsafe (Röttger et al., NAACL 2024)."""
+"""Types of probes: XSTest's ten (Röttger et al., NAACL 2024), and defensive work in words of attack."""
 TurnStyle = Literal[
     "escalation",
     "decomposition",

@@ -5,12 +5,20 @@ from __future__ import annotations
 import pytest
 
 from safegen.config.goals import Goal, Prompt
-from safegen.core.types import CONTRASTS, PROFILES, Contrast, Expectation, Profile
+from safegen.core.types import (
+    CONTRASTS,
+    HARMLESS_EVIDENCE,
+    PROFILES,
+    Contrast,
+    Expectation,
+    Profile,
+)
 from safegen.policy.decide import compute_expectation
 from tests.taxonomies.written import (
     TELL_TALES,
     Written,
     core,
+    defenders,
     everything,
     forms,
     near_copies,
@@ -52,7 +60,8 @@ def test_safe_prompts_are_answered_under_every_profile(profile: Profile) -> None
             continue
         for prompt in goal.prompts.benign:
             expectation = expected(goal, prompt, profile)
-            assert (prompt.evidence, expectation.mode) == ("none", "direct_answer"), goal.goal_id
+            assert prompt.evidence in HARMLESS_EVIDENCE, goal.goal_id
+            assert expectation.mode == "direct_answer", goal.goal_id
 
 
 @pytest.mark.parametrize("profile", PROFILES)
@@ -63,7 +72,7 @@ def test_unsafe_twins_are_never_answered_in_full(profile: Profile) -> None:
 
 
 def test_probe_is_a_pair_of_similar_prompts() -> None:
-    for goal in probes():
+    for goal in (g for g in probes() if g not in defenders()):
         assert not goal.prompts.dual_use, goal.goal_id
         (safe,), (twin,) = goal.prompts.benign, goal.prompts.malicious
         safe_words = set(words(safe.text))
@@ -96,7 +105,8 @@ def test_written_texts_contain_no_artifact_tag() -> None:
 def test_written_texts_are_no_near_duplicates() -> None:
     copies = near_copies(everything(), bound=0.6)
     # Curation compares prompts of different sets only.
-    of_set = {w.text: n for n, goal in enumerate(forms()) for w in prompts((goal,))}
+    alike = (*forms(), *defenders())
+    of_set = {w.text: n for n, goal in enumerate(alike) for w in prompts((goal,))}
     assert [c for c in copies if c[1] not in of_set or of_set[c[1]] != of_set.get(c[2])] == []
 
 

@@ -52,6 +52,12 @@ def probes() -> tuple[Goal, ...]:
 
 
 @cache
+def defenders() -> tuple[Goal, ...]:
+    """Return the probes of defensive work: pairs of one request without and with a claim."""
+    return tuple(goal for goal in probes() if goal.contrast == "defensive_work")
+
+
+@cache
 def forms() -> tuple[Goal, ...]:
     """Return the goals of `sets/forms.yaml`, in which the prompts of a set share document or code."""
     path = core().path.parent / "sets" / "forms.yaml"
