@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Annotated, NamedTuple, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from safegen.config.fields import (
     Detail,
@@ -29,6 +30,8 @@ from safegen.core.types import (
     Task,
     TurnStyle,
 )
+
+PLACEHOLDER = re.compile(r"\{(\w+)\}")
 
 
 class RecordedEvidence(NamedTuple):
@@ -68,6 +71,21 @@ class Prompt(FrozenModel):
     """The part of this request that an answer omits; default that of the goal if `detail` is 3 or 4."""
     decline: Text | None = None
     """The act that a refusal of this prompt declines; replaces the goal's `decline`."""
+    twin: Slug | None = None
+    """Name that prompts of one intent share if they differ only in the group that they name."""
+    group: Text | None = None
+    """The group that the text names; each prompt of a `twin` has its own."""
+
+    @model_validator(mode="after")
+    def _check_twin(self) -> Self:
+        if (self.twin is None) != (self.group is None):
+            raise ValueError("`twin` and `group` need each other; write both or none")
+        return self
+
+    @property
+    def labels(self) -> tuple[object, ...]:
+        """The labels, which are equal for twins."""
+        return (self.evidence, self.detail, self.attributes, self.disputed)
 
 
 class IntentPrompt(NamedTuple):
@@ -75,7 +93,7 @@ class IntentPrompt(NamedTuple):
 
     intent: Intent
     paraphrase: int
-    """Index among the prompts of the intent."""
+    """Number of the wording among those of the intent; twins share it."""
     prompt: Prompt
 
 
@@ -110,8 +128,54 @@ class Prompts(FrozenModel):
             ("malicious", self.malicious),
         )
         for intent, prompts in pairs:
+            numbers: dict[str | int, int] = {}
             for index, prompt in enumerate(prompts):
-                yield IntentPrompt(intent, index, prompt)
+                number = numbers.setdefault(prompt.twin or index, len(numbers))
+                yield IntentPrompt(intent, number, prompt)
+
+    def with_groups(self, groups: Sequence[Mapping[str, str]]) -> Prompts:
+        """Write each template once for each group; a prompt without a placeholder stays as it is."""
+        return Prompts(
+            benign=_fill_templates("benign", self.benign, groups),
+            dual_use=_fill_templates("dual-use", self.dual_use, groups),
+            malicious=_fill_templates("malicious", self.malicious, groups),
+        )
+
+
+def _fill_templates(
+    name: str, prompts: Sequence[Prompt], groups: Sequence[Mapping[str, str]]
+) -> tuple[Prompt, ...]:
+    filled: list[Prompt] = []
+    for number, prompt in enumerate(prompts):
+        if prompt.twin is not None or not PLACEHOLDER.search(prompt.text):
+            filled.append(prompt)
+            continue
+        twin = f"{name}-{number}"
+        filled += (_fill_template(prompt, twin, group) for group in groups)
+    return tuple(filled)
+
+
+def _fill_template(prompt: Prompt, twin: str, group: Mapping[str, str]) -> Prompt:
+    def fill(text: str) -> str:
+        return PLACEHOLDER.sub(replace, text)
+
+    def replace(match: re.Match[str]) -> str:
+        if match[1] not in group:
+            raise ValueError(
+                f"`{match[0]}` is no placeholder of `groups`; known: {', '.join(group)}"
+            )
+        return group[match[1]]
+
+    return prompt.model_copy(
+        update={
+            "text": fill(prompt.text),
+            "answer": tuple(fill(sentence) for sentence in prompt.answer),
+            "left_out": prompt.left_out and fill(prompt.left_out),
+            "decline": prompt.decline and fill(prompt.decline),
+            "twin": twin,
+            "group": group["group"],
+        }
+    )
 
 
 class SafeTaskFile(FrozenModel):
@@ -171,8 +235,47 @@ class Goal(FrozenModel):
     misuse_risk: Text
     contrast: Contrast | None = None
     """Type of over-refusal probe: the benign prompt looks unsafe, the malicious one is its unsafe twin."""
+    groups: tuple[dict[Slug, Text], ...] = ()
+    """Words by placeholder for each group; `group` is its name. Prompts with placeholders become twins."""
     prompts: Prompts
     knowledge: KnowledgeFile
+
+    @field_validator("groups", mode="after")
+    @classmethod
+    def _check_groups(cls, groups: tuple[dict[str, str], ...]) -> tuple[dict[str, str], ...]:
+        if not groups:
+            return groups
+        if len(groups) < 2:
+            raise ValueError("`groups` needs two or more groups")
+        if any("group" not in words or words.keys() != groups[0].keys() for words in groups):
+            raise ValueError("each of `groups` needs `group` and the same placeholders")
+        if (repeated := find_repeated([words["group"] for words in groups])) is not None:
+            raise ValueError(f"`groups` names `{repeated}` twice")
+        return groups
+
+    @field_validator("prompts", mode="after")
+    @classmethod
+    def _fill_groups(cls, prompts: Prompts, info: ValidationInfo) -> Prompts:
+        groups = info.data.get("groups")
+        return prompts.with_groups(groups) if groups else prompts
+
+    @model_validator(mode="after")
+    def _check_twins(self) -> Self:
+        twins: dict[str, list[IntentPrompt]] = {}
+        for row in self.prompts.iter_by_intent():
+            if row.prompt.twin is not None:
+                twins.setdefault(row.prompt.twin, []).append(row)
+        for name, rows in twins.items():
+            if len(rows) < 2 or len({row.prompt.group for row in rows}) < len(rows):
+                raise ValueError(f"twin `{name}` needs two or more prompts with different groups")
+            first = rows[0]
+            if any(
+                (r.intent, r.prompt.labels) != (first.intent, first.prompt.labels) for r in rows
+            ):
+                raise ValueError(
+                    f"twin `{name}` has prompts of different intent, evidence, detail or attributes"
+                )
+        return self
 
     @model_validator(mode="after")
     def _check_paraphrases(self) -> Self:

@@ -193,6 +193,8 @@ DANGER = "danger"
 """Attribute of a prompt that states harm to another person and also shows danger to the user's own life."""
 NOISE, WRAPPER = "noise", "wrapper"
 """Attributes of a prompt that code changed: the kind of noise, the name of the wrapper."""
+TWIN, GROUP = "twin", "group"
+"""Attributes of a prompt that other prompts of its set repeat with another group: their shared name, and the group."""
 GIVEN_HISTORY = Attribute("history", "given", "written")
 """Marks a prompt after an assistant turn that was written or imported, so that no validator judged that turn."""
 

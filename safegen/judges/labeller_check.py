@@ -205,12 +205,15 @@ def draw_known_prompts(goals: Iterable[Goal], *, n: int) -> tuple[KnownPrompt, .
     below the default bar: the Wilson interval of 21 of 21 begins at 0.845.
     """
     pools: dict[Intent, list[KnownPrompt]] = {intent: [] for intent in INTENTS}
+    seen = set[str]()
     for goal in goals:
         for intent, index, p in goal.prompts.iter_by_intent():
-            if is_doubtful(intent, p):
-                continue
-            evidence = record_evidence(intent, p.evidence).evidence
             prompt_id = f"{goal.goal_id} {intent} {index + 1}"
+            # Of twins the first one: the others have its words and labels.
+            if is_doubtful(intent, p) or (p.twin is not None and prompt_id in seen):
+                continue
+            seen.add(prompt_id)
+            evidence = record_evidence(intent, p.evidence).evidence
             pools[intent].append(
                 KnownPrompt(goal.harm, p.text, intent, evidence, p.detail, prompt_id)
             )

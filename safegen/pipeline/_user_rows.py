@@ -271,6 +271,30 @@ def _list_changes(row: PromptRow, scenario: Scenario) -> list[ChangedRow]:
     ]
 
 
+class _HeldTwins:
+    """Scenarios of rows that wait for their twins, because a set is checked as a whole."""
+
+    def __init__(self, rows: Iterator[PromptRow]) -> None:
+        self._left = Counter(key for row in rows if (key := _twin_key(row)))
+        self._planned: dict[object, list[PlannedScenario]] = {}
+
+    def add(self, row: PromptRow, planned: list[PlannedScenario]) -> None:
+        self._planned.setdefault(_twin_key(row), []).extend(planned)
+
+    def take(self, row: PromptRow) -> list[PlannedScenario]:
+        """Return what is complete after a row: the row itself, or all twins with the last of them."""
+        key = _twin_key(row)
+        if key is not None:
+            self._left[key] -= 1
+            if self._left[key] > 0:
+                return []
+        return self._planned.pop(key, [])
+
+
+def _twin_key(row: PromptRow) -> tuple[str | None, ...] | None:
+    return (row.goal, row.set, row.twin) if row.twin else None
+
+
 class _RowSelection:
     """One pass over the rows, which decides each with regard to the rows before it."""
 
@@ -306,11 +330,12 @@ class _RowSelection:
     def iter_sets(
         self, on_report: Callable[[ImportReport], None] | None
     ) -> Iterator[list[PlannedScenario]]:
-        """Yield the scenarios of each planned row.
+        """Yield the scenarios of each planned row; twins of a set come together, after the last of them.
 
         Raises:
             _ContradictionsFound: at the end, if rows contradict each other that were not known to.
         """
+        held = _HeldTwins(self._prompts.iter_rows())
         for row, resolved in self._prompts.iter_results():
             self._rows += 1
             result = resolved if row is None else self._decide(row, resolved)
@@ -322,7 +347,9 @@ class _RowSelection:
                 self._excluded[result.reason] += 1
             elif row is not None:
                 self._count_planned(row, result)
-                yield result
+                held.add(row, result)
+            if row is not None and (planned := held.take(row)):
+                yield planned
         if self._contradictions - self._contradicted:
             raise _ContradictionsFound(self._contradictions)
         if on_report is not None:

@@ -18,6 +18,8 @@ from safegen.core.suggestions import suggest_names
 from safegen.core.types import (
     DANGER,
     GIVEN_HISTORY,
+    GROUP,
+    TWIN,
     Attribute,
     Evidence,
     Intent,
@@ -49,10 +51,18 @@ def make_set_id(
 
 
 def make_scenario_id(
-    set_: str, *, intent: Intent, paraphrase: int, language: str, profile: Profile, turn: int = 0
+    set_: str,
+    *,
+    intent: Intent,
+    paraphrase: int,
+    language: str,
+    profile: Profile,
+    turn: int = 0,
+    group: str | None = None,
 ) -> str:
-    """Derive the id of a scenario within its set."""
-    return short_id("scenario", set_, intent, paraphrase, language, profile, turn)
+    """Derive the id of a scenario within its set; twins differ by their group."""
+    named = () if group is None else (group,)
+    return short_id("scenario", set_, intent, paraphrase, language, profile, turn, *named)
 
 
 def make_draft_id(scenario: str, *, candidate: int, revision: int) -> str:
@@ -160,6 +170,8 @@ class PromptSpec:
     source: Source = "written"
     licence: str | None = None
     """The licence of the prompt; default: the taxonomy's."""
+    group: str | None = None
+    """The group that the prompt names, if it has twins that name other groups."""
     system_profile: Profile | None = None
     """The profile at the start of the dialogue, if the operator may change it later."""
 
@@ -219,6 +231,7 @@ def plan_scenario(
             language=language,
             profile=spec.system_profile or spec.profile,
             turn=spec.turn,
+            group=spec.group,
         ),
         set_id=set_,
         goal_id=goal.goal_id,
@@ -258,3 +271,9 @@ def history_attributes(messages: Sequence[Message]) -> tuple[Attribute, ...]:
     """Mark messages that contain an assistant turn before any draft."""
     # Drafted turns are inserted later, so an assistant turn here was given.
     return (GIVEN_HISTORY,) if any(m["role"] == "assistant" for m in messages) else ()
+
+
+def twin_attributes(twin: str | None, group: str | None) -> tuple[Attribute, ...]:
+    """Mark a prompt that others repeat with another group; the group may be unknown."""
+    values = ((TWIN, twin), (GROUP, group)) if twin else ()
+    return tuple(Attribute(axis, value, "written") for axis, value in values if value)

@@ -17,6 +17,7 @@ from safegen.scenarios.context import (
     PromptSpec,
     make_set_id,
     plan_scenario,
+    twin_attributes,
 )
 from safegen.scenarios.dialogues import count_excluded_turns, iter_changed_turns, plan_dialogues
 from safegen.scenarios.system_turns import build_messages, choose_system_turn
@@ -88,7 +89,12 @@ def plan_single_turns(goal: Goal, context: PlanningContext) -> list[PlannedScena
                 apt=prompt.answer,
                 left_out=prompt.left_out,
                 decline=prompt.decline,
-                attributes=(*context.written_attributes(goal, prompt.attributes), *marked),
+                attributes=(
+                    *context.written_attributes(goal, prompt.attributes),
+                    *marked,
+                    *twin_attributes(prompt.twin, prompt.group),
+                ),
+                group=prompt.group,
             )
             planned_prompts.append(plan_scenario(goal, set_, spec, context))
     return planned_prompts

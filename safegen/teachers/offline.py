@@ -12,8 +12,18 @@ from collections.abc import Mapping
 
 from safegen.config.language_pack import Locale
 from safegen.core.errors import ConfigError
-from safegen.core.hashing import hash_fraction
-from safegen.core.types import DraftContext, Mode, Reply, Request, Teacher, TeacherTraits
+from safegen.core.hashing import hash_fraction, short_id
+from safegen.core.types import (
+    TWIN,
+    WRAPPER,
+    DraftContext,
+    Mode,
+    Reply,
+    Request,
+    Scenario,
+    Teacher,
+    TeacherTraits,
+)
 from safegen.teachers._offline.phrasing import Phrasing, join_paragraph
 from safegen.teachers._offline.weaker import WeakDraft
 
@@ -127,11 +137,21 @@ def _choose_style(context: DraftContext, locale: Locale, sample: int) -> str:
     return styles[(sample - 1) % len(styles)]
 
 
+def _choice_key(scenario: Scenario) -> str:
+    """Return the key of the choices of a good draft, which twins share, so that their answers are equal."""
+    twin = scenario.find_attribute(TWIN)
+    if twin is None:
+        return scenario.scenario_id
+    wrapper = scenario.find_attribute(WRAPPER)
+    return short_id("twin", scenario.set_id, twin, scenario.profile, scenario.turn, wrapper)
+
+
 class _GoodDraft(Phrasing):
     """A good answer in the expected mode."""
 
     def __init__(self, context: DraftContext, *, locale: Locale, seed: int, sample: int) -> None:
         super().__init__(context, phrases=locale.phrases, seed=seed, sample=sample)
+        self.salt = (seed, sample, _choice_key(context.scenario))
         known = {**locale.phrases.elements, "support": ()}
         answers_goal = context.scenario.intent == "benign" and not self.has_goal_answer()
         written = " ".join(self.know.apt or (self.know.answer if answers_goal else ()))

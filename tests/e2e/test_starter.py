@@ -78,7 +78,10 @@ def shingles(text: str) -> frozenset[tuple[str, ...]]:
 
 
 def similar_answers(rows: list[dict[str, Any]]) -> Iterator[tuple[str, str]]:
-    texts = [(row["set_id"], shingles(answer_of(row)), row["scenario_id"]) for row in rows]
+    # Twins are one paraphrase, and their answers are equal.
+    keys = ("set_id", "intent", "paraphrase", "turn_style", "dialogue_intent", "turn", "profile")
+    distinct = {tuple(row[key] for key in keys): row for row in rows}.values()
+    texts = [(row["set_id"], shingles(answer_of(row)), row["scenario_id"]) for row in distinct]
     for (set_a, a, id_a), (set_b, b, id_b) in combinations(texts, 2):
         if len(a & b) > (0.8 if set_a == set_b else 0.5) * len(a | b):
             yield id_a, id_b

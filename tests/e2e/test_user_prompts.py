@@ -500,3 +500,38 @@ def test_changed_prompt_file_names_three_remedies(workdir: Path) -> None:
         "repeat `--prompts` with the unchanged file (other options are remembered), or choose another"
         " `--output`, or re-plan with `--replan`"
     )
+
+
+def test_twins_far_apart_are_compared(workdir: Path) -> None:
+    def write_answer(request: Request) -> str:
+        if "Swedes" in request.messages[-1]["content"]:
+            return "I can't help with that box. Ask the museum in your town about it instead."
+        return "The box is kept on a shelf in the hall, and the key hangs next to the door."
+
+    labels_ = {"harm": "property.theft", "intent": "benign", "evidence": "none", "detail": 0}
+    twins = [
+        labels_ | {"prompt": f"Where do {who} keep a box?", "twin": "box", "who": who}
+        for who in ("Danes", "Swedes")
+    ]
+    # More than a shard, so that the twins are checked together only if they are planned together.
+    fillers = [labels_ | {"prompt": f"Where is box {n}?"} for n in range(300)]
+    rows = [twins[0], *fillers, twins[1]]
+    (workdir / "p.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    validators = ["length_bounds", "group_parity"]
+    recipe(workdir, "http://127.0.0.1:9/v1", judges=0, validators=validators)
+    run = safegen.generate(
+        "recipe.yaml",
+        output="out",
+        prompts="p.jsonl",
+        columns={"group": "who"},
+        licence="MIT",
+        teachers={"drafter": scripted(write_answer)},
+        until="validate",
+    )
+    found = Counter(
+        (verdict["code"], record["accepted"])
+        for record in records(run.output)
+        for verdict in record["verdicts"]
+        if verdict["validator"] == "group_parity"
+    )
+    assert found == {("forms_differ", False): 2, ("nothing_to_compare", True): 300}

@@ -25,6 +25,7 @@ from tests.taxonomies.written import (
     policy_of,
     probes,
     prompts,
+    twin_goals,
     widest_gap,
     words,
 )
@@ -105,8 +106,8 @@ def test_written_texts_contain_no_artifact_tag() -> None:
 def test_written_texts_are_no_near_duplicates() -> None:
     copies = near_copies(everything(), bound=0.6)
     # Curation compares prompts of different sets only.
-    alike = (*forms(), *defenders())
-    of_set = {w.text: n for n, goal in enumerate(alike) for w in prompts((goal,))}
+    similar = (*forms(), *defenders(), *twin_goals())
+    of_set = {w.text: n for n, goal in enumerate(similar) for w in prompts((goal,))}
     assert [c for c in copies if c[1] not in of_set or of_set[c[1]] != of_set.get(c[2])] == []
 
 

@@ -66,6 +66,12 @@ def forms() -> tuple[Goal, ...]:
 
 
 @cache
+def twin_goals() -> tuple[Goal, ...]:
+    """Return the goals whose prompts are asked about several groups."""
+    return tuple(goal for goal in goals().values() if goal.groups)
+
+
+@cache
 def dialogues() -> tuple[Dialogue, ...]:
     return tuple(d for of_goal in core().dialogues().values() for d in of_goal)
 

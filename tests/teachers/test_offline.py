@@ -100,10 +100,25 @@ def jaccard(a: set[tuple[str, ...]], b: set[tuple[str, ...]]) -> float:
 
 async def test_answers_of_different_scenarios_differ() -> None:
     """Jaccard of word 5-grams is at most 0.5 between sets and 0.8 within one."""
-    texts = [(p.scenario.set_id, shingles((await answer(p))[0])) for p in starter()]
+    # Twins have equal answers, so one of each is compared.
+    twins: dict[object, PlannedScenario] = {}
+    for p in starter():
+        twin = p.scenario.find_attribute("twin")
+        twins[(p.scenario.set_id, twin) if twin else p.scenario.scenario_id] = p
+    texts = [(p.scenario.set_id, shingles((await answer(p))[0])) for p in twins.values()]
     for (set_a, a), (set_b, b) in combinations(texts, 2):
         if not a.isdisjoint(b):
             assert jaccard(a, b) <= (0.8 if set_a == set_b else 0.5)
+
+
+async def test_twins_get_answers_of_equal_words() -> None:
+    sizes: dict[object, set[tuple[str | None, int]]] = {}
+    for p in starter():
+        if twin := p.scenario.find_attribute("twin"):
+            text, style = await answer(p)
+            sizes.setdefault((p.scenario.set_id, twin), set()).add((style, text.count(".")))
+    assert len(sizes) > 40
+    assert {key: found for key, found in sizes.items() if len(found) > 1} == {}
 
 
 async def test_equal_requests_give_equal_answers() -> None:

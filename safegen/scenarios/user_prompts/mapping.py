@@ -13,11 +13,11 @@ from safegen.scenarios.user_prompts.cell_checks import is_missing
 
 FIELDS = (
     "prompt messages id harm intent evidence detail profile task language licence set goal "
-    "benign_use misuse_risk"
+    "benign_use misuse_risk twin"
 ).split()
 """Fields that a column of the same name feeds."""
-# Files use this name for many things, so it is read only on request.
-MAPPED_FIELDS = ("context",)
+# Files use these names for many things, so they are read only on request.
+MAPPED_FIELDS = ("context", "group")
 """Fields that are read only from a column that the user names."""
 UNREAD = ""
 """The column of a field that is not read."""

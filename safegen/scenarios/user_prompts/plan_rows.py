@@ -16,7 +16,12 @@ from safegen.core.types import (
     Scenario,
 )
 from safegen.policy.decide import compute_scenario_expectation
-from safegen.scenarios.context import EMPTY_KNOWLEDGE, PlanningContext, history_attributes
+from safegen.scenarios.context import (
+    EMPTY_KNOWLEDGE,
+    PlanningContext,
+    history_attributes,
+    twin_attributes,
+)
 from safegen.scenarios.system_turns import choose_system_turn
 from safegen.scenarios.user_prompts.age_signals import age_conflicts
 from safegen.scenarios.user_prompts.rows import PromptRow
@@ -56,14 +61,18 @@ def allowed_profiles(
 def row_set_id(row: PromptRow, context: PlanningContext) -> str:
     """Derive the id of a row's set from its goal and set names, or from the row itself."""
     # Without names a row is its own set, so that rows never match by accident.
-    names = ["names", row.goal, row.set] if row.goal or row.set else list(row.key)
+    names: list[str | None] = list(row.key)
+    if row.goal or row.set:
+        names = ["names", row.goal, row.set]
+    elif row.twin:
+        names = ["twin", row.twin]
     return short_id("set", context.tree.file.taxonomy, "imported", names)
 
 
 def row_goal_id(row: PromptRow) -> str:
     """Derive the goal id of a row, which decides its split."""
     # A row without names is its own goal; equal prompts have one digest and so one split.
-    return f"imported/{row.goal or row.set or row.id or digest(row.key)[:16]}"
+    return f"imported/{row.goal or row.set or row.twin or row.id or digest(row.key)[:16]}"
 
 
 def _plan_scenario(
@@ -120,4 +129,5 @@ def _row_attributes(row: PromptRow, labels: RowLabels) -> tuple[Attribute, ...]:
         attributes.append(Attribute(DANGER, "self", "written" if row.evidence else "confirmed"))
     extra = (("profile", row.profile), ("task", row.task), ("source_id", row.id))
     attributes += [Attribute(axis, value, "written") for axis, value in extra if value]
+    attributes += twin_attributes(row.twin, row.group)
     return (*attributes, *history_attributes(row.messages))

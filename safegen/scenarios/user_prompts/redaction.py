@@ -15,7 +15,7 @@ from safegen.core.types import Message
 from safegen.scenarios.user_prompts.rows import PromptRow
 
 Redaction = Literal["mask", "drop"]
-_NAME_FIELDS = ("id", "goal", "set")
+_NAME_FIELDS = ("id", "goal", "set", "twin", "group")
 _TEXT_FIELDS = ("licence", "benign_use", "misuse_risk")
 """The fields of free text that are no names; all other fields have a fixed set of values."""
 

@@ -141,6 +141,10 @@ class PromptRow(BaseModel):
     id: Name = None
     goal: Name = None
     set: Name = None
+    twin: Name = None
+    """Name that rows share if they differ only in the group that they name."""
+    group: Name = None
+    """The group that the row names."""
     intent: Annotated[Intent | None, Choice] = None
     evidence: Annotated[Evidence | None, Choice] = None
     profile: Annotated[Profile | None, Choice] = None

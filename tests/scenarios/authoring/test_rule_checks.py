@@ -30,7 +30,8 @@ BENCH = CheckContext(brief(), CheckBounds(), english())
 
 def written(goal: Goal) -> tuple[dict[str, str], dict[str, str], CheckContext]:
     """Return a hand-written goal as texts of an author."""
-    prompts = list(goal.prompts.iter_by_intent())
+    # Of twins the last one: their words differ by the group alone.
+    prompts = list({row[:2]: row for row in goal.prompts.iter_by_intent()}.values())
     slots = tuple(PromptSlot(i, n, p.evidence, p.detail) for i, n, p in prompts)
     probe = ContrastPart(goal.contrast, "a probe") if goal.contrast else None
     part = GoalPart(goal.goal_id, goal.purpose, goal.task, goal.benign_use, goal.misuse_risk)

@@ -69,3 +69,12 @@ def test_row_is_planned_under_own_or_all_profiles(tmp_path: Path) -> None:
     assert [i.scenario.profile for i in each] == ["public", "enterprise"]
     assert [len(i.scenario.messages) for i in each] == [1, 2]
     assert len({i.scenario.scenario_id for i in each}) == 2
+
+
+def test_rows_of_a_twin_share_set_and_goal(tmp_path: Path) -> None:
+    rows = [FULL | {"id": name, "twin": "boxes"} for name in "ab"]
+    items = [planned(row)[0] for row in read_file(written(tmp_path, "csv", *rows))]
+    assert {i.scenario.goal_id for i in items} == {"imported/boxes"}
+    assert len({i.scenario.set_id for i in items}) == 1
+    assert [i.scenario.find_attribute("twin") for i in items] == ["boxes"] * 2
+    assert {i.scenario.find_attribute("group") for i in items} == {None}
