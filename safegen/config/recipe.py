@@ -246,7 +246,6 @@ class Recipe(FrozenModel):
             "personal_data",
             "contacts",
             "regulated_advice",
-            "group_parity",
         )
     )
     """Checks of every draft; each returns a verdict and drops nothing."""
