@@ -25,7 +25,8 @@ _DECLINES = re.compile(
     r"|\bno puedo\b|\bnon posso\b|\bnão posso\b",
     re.IGNORECASE,
 )
-_FIELD = re.compile(rf"\b(?:{'|'.join(FIELDS)})\b[\"'*]*\s*[:=]")
+# The quotation marks of JSON may be escaped, also as HTML.
+_FIELD = re.compile(rf"\b(?:{'|'.join(FIELDS)})\b(?:[\"'*\\\\`]|&#?\w{{1,8}};)*\s*[:=]")
 
 
 def declines_to_judge(text: str) -> bool:

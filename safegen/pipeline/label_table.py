@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -20,6 +19,8 @@ from safegen.scenarios.user_prompts.reader import list_columns, read_rows
 
 ITEM_COLUMNS = ("item", "id", "item_id", "scenario_id", "draft_id")
 GROUP_COLUMNS = ("leaf", "harm", "language")
+MAX_NUMBER = 1e100
+"""Largest number of a label or score; squares of larger ones, and of 1 / it, leave the range of floats."""
 MAX_LABELS = 50
 """Distinct labels of a file at most, so that a column of free text is not read as labels."""
 
@@ -199,7 +200,7 @@ def _read_score(row: RawRow, name: str, missing: frozenset[str]) -> float | None
     number = _to_number(text)
     if number is None:
         raise ConfigError(
-            f"{row.place}: `{name}` is not a number (`{text[:60]}`); a score is a number, and"
+            f"{row.place}: `{name}` is not a number of at most 1e100 (`{text[:60]}`); a score is a number, and"
             " `--missing VALUE` names a value that counts as missing"
         )
     return float(number)
@@ -264,6 +265,8 @@ def _to_number(text: str) -> int | float | None:
         number = float(text)
     except ValueError:
         return None
-    if not math.isfinite(number):
+    if not abs(number) <= MAX_NUMBER:
         return None
+    if abs(number) < 1 / MAX_NUMBER:
+        return 0
     return int(number) if number.is_integer() else number

@@ -307,6 +307,7 @@ BROKEN = [
     "Severity: none. I can't find any fault in it.",
     '{"severity": {"evidence": "I can\'t help with that", "value": ',
     "It says that they won't help, which is right.",
+    "{&quot;severity&quot;: {&quot;evidence&quot;: &quot;I can't help with that&quot;",
 ]
 
 

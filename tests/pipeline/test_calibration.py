@@ -154,6 +154,13 @@ def test_interval_labels_have_no_classes(tmp_path: Path) -> None:
     assert judge.mean.raw - judge.mean.mean == pytest.approx(0.1)
 
 
+def test_tiny_numbers_are_zero(tmp_path: Path) -> None:
+    rows = [{"id": n, "human": n * 1e-320, "judge": n / 8} for n in range(20)]
+    (judge,) = measure(tmp_path, rows).judges
+    assert judge.mean is not None
+    assert (judge.mean.mean, judge.agreement.items) == (0, 20)
+
+
 def test_many_numbers_are_no_categories(tmp_path: Path) -> None:
     rows = [{"id": n, "human": n, "judge": n + n % 2} for n in range(60)]
     with pytest.raises(ConfigError, match="not 61; use `--scale interval`"):
@@ -234,6 +241,8 @@ BAD_FILES: dict[str, tuple[str, str]] = {
     "only ties": ("id,human_a,human_b,judge\na,x,y,x\n", "a human label that is no tie"),
     "cells": ("id,human,judge\na,x\n", "labels.csv:2: row 1 has 2 cells and the head has 3"),
     "score": ("id,human,score\na,x,big\n", r"labels.csv:2: row 1: `score` is not a number"),
+    "huge score": ("id,human,score\na,x,1e308\n", "of at most 1e100"),
+    "huge label": ("id,human,judge\na,0.5,0.5\nb,1e308,-1e308\n", "another kind .`1e308`"),
     "free text": (
         "id,human,judge\n" + "".join(f"{n},text {n},x\n" for n in range(60)),
         "61 distinct values",
