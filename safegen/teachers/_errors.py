@@ -569,7 +569,9 @@ def _key_hint(endpoint: Endpoint) -> str:
     if endpoint.headers and not endpoint.key_env:
         names = ", ".join(f"`{option.name}`" for option in endpoint.headers)
         return f"the recipe sends {names} in `headers`: add the header with the key, or set `api_key_env`"
-    key = f"the key in `{endpoint.key_env}`" if endpoint.key_env else "the key: set `api_key_env`"
+    if not endpoint.key_env:
+        return "check the key: the recipe names none; set `api_key_env` to the name of its environment variable"
+    key = f"the key in `{endpoint.key_env}`"
     more = f", and the value of {', '.join(secrets)}," if secrets else ""
     return f"check {key}{more} and its permissions"
 

@@ -507,7 +507,7 @@ SIGNED = Option("sig", "thyme-and-salt-77", is_secret=True)
 @pytest.mark.parametrize(
     ("key_env", "headers", "query", "hint"),
     [
-        (None, (), (), "check the key: set `api_key_env` and its permissions"),
+        (None, (), (), "the recipe names none; set `api_key_env`"),
         (None, (TEAM, PASS), (), "check the value of `X-Kitchen-Pass` in `headers`"),
         (None, (), (SIGNED,), "check the value of `sig` in `query`"),
         (None, (TEAM,), (), "the recipe sends `X-Team` in `headers`"),
