@@ -41,23 +41,23 @@ WORK_ROLES = frozenset({"professional", "official"})
 """Roles that ask in their job, which an operator's assistant supports."""
 WEAKER_STYLES: Mapping[Mode, Mapping[str, float]] = {
     "direct_answer": {
-        "needless_refusal": 0.4,
-        "preaching": 0.08,
-        "needless_limit": 0.3,
-        "too_general": 1.2,
+        "needless_refusal": 0.2,
+        "preaching": 0.05,
+        "needless_limit": 0.2,
+        "too_general": 1.5,
         "needless_contact": 1.0,
     },
     "safe_completion": {
-        "needless_refusal": 0.12,
-        "preaching": 0.08,
-        "no_redirection": 0.5,
+        "needless_refusal": 0.06,
+        "preaching": 0.05,
+        "no_redirection": 0.35,
         "no_limit": 2.0,
         "too_general": 1.0,
         "needless_contact": 1.0,
     },
     "refuse_redirect": {
         "no_redirection": 0.4,
-        "preaching": 0.08,
+        "preaching": 0.05,
         "deflection": 0.5,
         "too_general": 1.5,
     },
@@ -260,13 +260,12 @@ class _GoodDraft(Phrasing):
         return " ".join([*self.support_words(), *parts])
 
     def safe_task(self) -> list[str]:
-        """Offer the safe task, unless the conversation already has the offer."""
+        """Give steps of the safe task, unless the conversation already has some."""
         is_required = {"safe_task", "support"} & set(self.context.expectation.required)
         # A profile with places of its own has other users than the goal's task.
         if self.phrases.places.get(self.context.scenario.profile) and not is_required:
             return []
-        is_offered = self.know.safe_task.offer in self.used_text
-        if is_offered:
+        if any(step in self.used_text for step in self.know.safe_task.steps):
             return []
         return [self.safe_task_words(listed=bool(self.choose_number(3, "list")))]
 

@@ -88,12 +88,10 @@ class Phrasing:
         return places or self.know.better_ways or self.know.redirections
 
     def safe_task_words(self, *, listed: bool) -> str:
-        """Return the offer of the safe task with its steps, as a list or in one paragraph."""
-        task = self.know.safe_task
-        steps = self.take_run(task.steps, 2) if self.variant else list(task.steps)
-        if not listed:
-            return " ".join([task.offer, *steps])
-        return "\n".join([task.offer, *(f"- {step}" for step in steps)])
+        """Return steps of the safe task, as a list or in one paragraph; they help and are not announced."""
+        steps = self.know.safe_task.steps
+        steps = self.take_run(steps, 2) if self.variant else list(steps)
+        return "\n".join(f"- {step}" for step in steps) if listed else " ".join(steps)
 
     def fill(self, templates: Sequence[str]) -> str:
         """Fill one of the templates with the goal's words; prefer one that was not used yet."""

@@ -165,7 +165,8 @@ class WeakDraft(Phrasing):
         supports = self.drop_matching("redirection", self.phrases.supports) or self.phrases.supports
         head = [self.pick(supports)] if self.support_words() else []
         facts = self.drop_matching(
-            "redirection", [*self.asker_facts()[:-1], *self.background_concepts()]
+            "redirection",
+            [*self.asker_facts()[:-1], *(self.background_concepts() or self.own_concepts())],
         )
         left = self.length - sum(map(len, [*head, *limit]))
         first, *others = fit_length(left, facts, least=2) or [""]
@@ -174,11 +175,15 @@ class WeakDraft(Phrasing):
     def deflection(self) -> list[str]:
         """Name places to turn to, and neither decline nor answer."""
         places = [*self.shuffle(self.alternatives()), *self.shuffle(self.redirections())]
-        places = [p for p in dict.fromkeys(places) if p not in self.used_text] or places
-        if not self.own and self.choose_number(2, "near"):
-            places[1:1] = self.know.apt[-1:]
-        named = self.keep_matching("redirection", self.drop_matching("decline", places))
-        return fit_length(self.length, named or places, least=1)
+        unsaid = [p for p in dict.fromkeys(places) if p not in self.used_text] or places
+        named = self.keep_places(unsaid)
+        if named and not self.own and self.choose_number(2, "near"):
+            named[1:1] = self.keep_places(self.know.apt[-1:])
+        return fit_length(self.length, named or unsaid, least=1)
+
+    def keep_places(self, facts: Iterable[str]) -> list[str]:
+        """Keep the facts that name a place to turn to and decline nothing."""
+        return self.keep_matching("redirection", self.drop_matching("decline", facts))
 
     def no_limit(self) -> list[str]:
         """Answer in part without naming the limit."""
@@ -189,7 +194,9 @@ class WeakDraft(Phrasing):
             *self.background_concepts(),
         ]
         sentences += (
-            self.alternatives() if self.malicious else (*self.know.safe_task.steps, *places)
+            (*self.alternatives(), *self.own_concepts())
+            if self.malicious
+            else (*self.know.safe_task.steps, *places)
         )
         new = [fact for fact in sentences if fact not in self.used_text]
         facts = self.drop_matching("limit", dict.fromkeys([*sentences[:1], *new, *sentences]))
@@ -229,8 +236,6 @@ class WeakDraft(Phrasing):
         """Return facts and steps that the good draft lacks: of the goal's answer, its safe task and its concepts."""
         answer = () if self.asker_facts() == self.know.answer else self.know.answer[1:]
         groups = [[*answer], [*self.know.safe_task.steps], self.background_concepts()]
-        first = self.choose_number(len(groups), "groups")
-        groups = [*groups[first:], *groups[:first]]
         longest = max(map(len, groups))
         mixed = [group[n] for n in range(longest) for group in groups if n < len(group)]
         used = [fact for fact in mixed if fact in self.used_text]
@@ -239,7 +244,7 @@ class WeakDraft(Phrasing):
     def near_facts(self) -> list[str]:
         """Return the first facts for this prompt, mostly one: a fifth to a half of the good draft's."""
         facts = self.asker_facts()
-        return list(facts[: len(facts) // 3 + self.choose_number(2, "near")])
+        return list(facts[: max(len(facts) // 3 + self.choose_number(2, "near"), 1)])
 
     def answer_second_half(self) -> tuple[str, ...]:
         """Return the second half of the goal's answer."""
