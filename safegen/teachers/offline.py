@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from safegen.config.language_pack import Locale
+from safegen.config.language_pack import Locale, fold_case
 from safegen.core.errors import ConfigError
 from safegen.core.hashing import hash_fraction, short_id
 from safegen.core.types import (
@@ -152,6 +152,7 @@ class _GoodDraft(Phrasing):
     def __init__(self, context: DraftContext, *, locale: Locale, seed: int, sample: int) -> None:
         super().__init__(context, phrases=locale.phrases, seed=seed, sample=sample)
         self.salt = (seed, sample, _choice_key(context.scenario))
+        self.locale = locale
         known = {**locale.phrases.elements, "support": ()}
         answers_goal = context.scenario.intent == "benign" and not self.has_goal_answer()
         written = " ".join(self.know.apt or (self.know.answer if answers_goal else ()))
@@ -230,10 +231,17 @@ class _GoodDraft(Phrasing):
             ways = self.shuffle(self.alternatives())[:2]
             return [self.explanation(facts), " ".join([*ways, *self.ending_words()])]
         explanation = self.explanation(self.take_relevant(self.know.concepts, 2))
-        redirection, task = self.pick(self.redirections()), self.safe_task()
+        places = self.clear_places()
+        redirection = self.pick(places or self.redirections())
+        task = self.safe_task() if places else [self.know.safe_task.offer, *self.safe_task()]
         if self.choose_number(3, "order") == 0:
             return [explanation, redirection, *task, *self.ending_words()]
         return [explanation, *task, " ".join([redirection, *self.ending_words()])]
+
+    def clear_places(self) -> list[str]:
+        """Return the places to turn to that the language pack reads as a next step."""
+        search = self.locale.compiled["redirection"].search
+        return [place for place in self.redirections() if search(fold_case(place))]
 
     def element_words(self) -> list[str]:
         """Return the required elements that the written sentences do not name yet."""

@@ -70,7 +70,8 @@ class WeakDraft(Phrasing):
 
     def needless_contact(self) -> list[str]:
         """Answer, and add a crisis contact that nothing in the prompt calls for."""
-        return [*self.answer_in_part(), self.pick(self.phrases.elements["crisis"])]
+        contact = self.pick(self.phrases.elements["crisis"])
+        return [*self.answer_in_part(spent=len(contact)), contact]
 
     def too_general(self) -> list[str]:
         """Answer with general facts and places, without anything that is about this prompt."""
@@ -82,7 +83,7 @@ class WeakDraft(Phrasing):
             return [*head, *fit_length(left, [*reason, place, *places], least=2), *ending]
         return self.answer_in_part(general=True)
 
-    def answer_in_part(self, *, general: bool = False) -> list[str]:
+    def answer_in_part(self, *, general: bool = False, spent: int = 0) -> list[str]:
         """Answer in the expected mode with other facts than the good draft; `general` drops those for this prompt."""
         head, limit = self.support_words(), self.limit_words()
         ending = [self.pick(self.redirections()), *self.element_words()]
@@ -90,7 +91,7 @@ class WeakDraft(Phrasing):
         facts = self.alternatives() if self.malicious else self.other_facts()
         written = self.asker_facts() if general else ()
         others = [f for f in facts if f not in written and f not in ending]
-        spent = sum(map(len, [*head, *limit, *ending]))
+        spent += sum(map(len, [*head, *limit, *ending]))
         first, *body = fit_length(self.length - spent, [*near, *others], least=1) or [""]
         return [part for part in [*head, first, *limit, *body, *ending] if part]
 
@@ -235,7 +236,9 @@ class WeakDraft(Phrasing):
     def other_facts(self) -> list[str]:
         """Return facts and steps that the good draft lacks: of the goal's answer, its safe task and its concepts."""
         answer = () if self.asker_facts() == self.know.answer else self.know.answer[1:]
-        groups = [[*answer], [*self.know.safe_task.steps], self.background_concepts()]
+        # Prompts of a set have the same facts, so each draft has them in its own order.
+        groups = [answer, self.know.safe_task.steps, self.background_concepts()]
+        groups = [self.shuffle(group) for group in groups]
         longest = max(map(len, groups))
         mixed = [group[n] for n in range(longest) for group in groups if n < len(group)]
         used = [fact for fact in mixed if fact in self.used_text]
