@@ -180,13 +180,11 @@ async def test_no_redirection_style_drops_the_offer() -> None:
 
 
 async def test_conversation_has_the_safe_task_once() -> None:
-    """Steps help and are not announced by an offer."""
     counts = Counter[int]()
     for thread in await conversations(own=False):
         answers = [(await answer(turn))[0] for turn in thread]
         tasks = [turn.knowledge.safe_task for turn in thread]
         pairs = list(zip(tasks, answers, strict=True))
-        assert not any(task.offer in text for task, text in pairs)
         counts[sum(any(s in text for s in task.steps) for task, text in pairs)] += 1
     assert set(counts) == {0, 1}
 
