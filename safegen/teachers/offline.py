@@ -86,6 +86,9 @@ def list_weaker_styles(context: DraftContext, locale: Locale) -> list[str]:
     }
     # Words of care and a contact may read as a limit.
     can_have["no_limit"] = can_have.get("no_limit", False) and "crisis" not in required
+    scenario = context.scenario
+    has_answer = scenario.intent == "benign" and not scenario.turn
+    can_have["too_general"] = bool(context.knowledge.apt) or has_answer
     if "needless_contact" in can_have:
         has_words = bool(locale.phrases.elements.get("crisis")) and "crisis" in locale.elements
         is_near = has_words and locale.names_element("crisis", places)

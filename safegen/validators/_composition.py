@@ -41,10 +41,10 @@ def find_composition_fault(
 
 def _list_written(context: DraftContext) -> tuple[str, ...]:
     scenario, know = context.scenario, context.knowledge
-    if scenario.turn:
+    if know.apt or scenario.intent != "benign" or scenario.turn:
         # An earlier answer of the conversation may have the goal's sentences already.
-        return ()
-    return know.apt or (know.answer if scenario.intent == "benign" else ())
+        return know.apt
+    return know.answer
 
 
 def _find_first(sentences: tuple[str, ...] | list[str], text: str) -> str:

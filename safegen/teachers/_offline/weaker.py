@@ -176,7 +176,9 @@ class WeakDraft(Phrasing):
     def deflection(self) -> list[str]:
         """Name places to turn to, and neither decline nor answer."""
         places = [*self.shuffle(self.alternatives()), *self.shuffle(self.redirections())]
-        unsaid = [p for p in dict.fromkeys(places) if p not in self.used_text] or places
+        unsaid = [p for p in dict.fromkeys(places) if p not in self.used_text]
+        if not unsaid:
+            return [places[0], *self.shuffle(self.own_concepts())[:1]]
         named = self.keep_places(unsaid)
         if named and not self.own and self.choose_number(2, "near"):
             named[1:1] = self.keep_places(self.know.apt[-1:])
