@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple, cast, get_args
 
@@ -33,6 +34,7 @@ from safegen.pipeline.reward_engine import PartsFunction, RewardParts, finish
 from safegen.pipeline.reward_inputs import RewardItem, to_plain
 from safegen.policy.loader import load_policy
 
+LANGUAGE_TAG = re.compile(r"[A-Za-z]{2,3}(?:-[A-Za-z0-9]{1,8}){0,4}")
 NO_KNOWLEDGE = Knowledge((), (), SafeTask("", ()), (), "", "")
 """Teachers read knowledge; validators do not."""
 
@@ -97,10 +99,7 @@ def make_draft_context(item: RewardItem, traits: ValidatorTraits[str]) -> DraftC
     columns = cast("Mapping[str, object]", to_plain(item.columns))
     mode = cast("Mode", _choose(columns, "mode", MODES))
     is_needed = "required" in traits.needed_labels(mode)
-    if is_needed and not isinstance(columns.get("required"), list):
-        raise UserError("the validator reads the column `required`, a list of elements; add it")
     evidence = _choose(columns, "evidence", get_args(Evidence), default="none")
-    required = cast("Sequence[object]", columns.get("required") or ())
     scenario = Scenario(
         scenario_id=str(columns.get("scenario_id") or short_id(item.messages)),
         set_id="",
@@ -131,10 +130,22 @@ def make_draft_context(item: RewardItem, traits: ValidatorTraits[str]) -> DraftC
         mode=mode,
         ceiling=_level(columns, "ceiling", default=DETAIL_LEVELS[-1]),
         floor=_level(columns, "floor", default=0),
-        required=tuple(str(name) for name in required),
+        required=_read_required(columns, is_needed=is_needed),
         rule_ids=(),
     )
     return DraftContext(scenario, expectation, NO_KNOWLEDGE)
+
+
+def _read_required(columns: Mapping[str, object], *, is_needed: bool) -> tuple[str, ...]:
+    value = columns.get("required")
+    names = cast("list[object]", value) if isinstance(value, list) else [None]
+    texts = tuple(name for name in names if isinstance(name, str))
+    if len(texts) == len(names):
+        return texts
+    if is_needed:
+        raise UserError("the validator reads the column `required`, a list of elements; add it")
+    # The dataset may have a column of this name for something else.
+    return ()
 
 
 def _find_region(columns: Mapping[str, object]) -> str | None:
@@ -178,13 +189,16 @@ def _choose(
 
 def _level(columns: Mapping[str, object], name: str, *, default: int) -> int:
     value = columns.get(name, default)
-    if not isinstance(value, int) or value not in DETAIL_LEVELS:
+    # pandas makes floats of a column with missing values.
+    if isinstance(value, bool) or not isinstance(value, int | float) or value not in DETAIL_LEVELS:
         raise UserError(f"column `{name}` is `{str(value)[:60]}`; use a whole number from 0 to 4")
-    return value
+    return int(value)
 
 
 def _require_text(columns: Mapping[str, object], name: str) -> str:
     value = columns.get(name)
     if not isinstance(value, str) or not value:
         raise UserError(f"column `{name}` is missing; validators read it, such as `en`")
+    if not LANGUAGE_TAG.fullmatch(value):
+        raise UserError(f"column `{name}` is `{value[:60]}`; use a language tag such as `en`")
     return value

@@ -582,10 +582,16 @@ def test_own_validator_reads_the_columns(make: Make) -> None:
         ("style", {"mode": ["kind"]}, "column `mode` is `kind`"),
         ("style", {"language": None}, "column `language` is missing"),
         ("style", {"ceiling": [9]}, "column `ceiling` is `9`"),
+        ("style", {"ceiling": [True]}, "column `ceiling` is `True`"),
         ("style", {"profile": ["pets"]}, "column `profile` is `pets`"),
+        ("response_form", {"language": ["x" * 5000]}, "column `language` is `xxx"),
         ("required_elements", {}, "the column `required`, a list"),
+        ("required_elements", {"required": ["limit"]}, "the column `required`, a list"),
     ],
-    ids=["no mode", "mode", "language", "ceiling", "profile", "required"],
+    ids=[
+        *("no mode", "mode", "language", "ceiling", "truth", "profile", "long language"),
+        *("required", "required text"),
+    ],
 )
 def test_missing_column_is_named(
     make: Make, validator: str, row: dict[str, Any], message: str
@@ -593,6 +599,11 @@ def test_missing_column_is_named(
     columns = {k: v for k, v in (ROW | row).items() if v is not None}
     with pytest.raises(UserError, match=message):
         make(validator=validator).trl(["q"], [ANSWER], **columns)
+
+
+def test_float_level_and_foreign_column_are_read(make: Make) -> None:
+    row = ROW | {"ceiling": [2.0], "floor": [np.float64(1)], "required": [math.nan]}
+    assert len(make(validator="style").trl(["q"], [ANSWER], **row)) == 1
 
 
 def test_undecided_validator_is_unscorable(make: Make) -> None:
