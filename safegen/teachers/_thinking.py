@@ -58,7 +58,8 @@ SECTION_TAG = re.compile(
 # A plan or an analysis may be what the user asked for.
 AMBIGUOUS_SECTIONS = frozenset("plan planning reason internal analysis reflection".split())
 ONE_SECTION = re.compile(
-    r"\A\s*<(?P<name>[a-z_]{1,20})>(?P<body>.*)</(?P=name)>\s*\Z", re.DOTALL | re.IGNORECASE
+    r"\A\s*(?:<\?xml[^<>]{0,80}>\s*)?<(?P<name>[a-z_]{1,20})>(?P<body>.*)</(?P=name)>\s*\Z",
+    re.DOTALL | re.IGNORECASE,
 )
 CHILD = re.compile(r"<[a-zA-Z][\w:.-]{0,40}[\s/>]")
 DETAILS_START = re.compile(r"<details\b")
@@ -87,6 +88,7 @@ ANSWER_WRAPPER = re.compile(
     r"(?:<[ ]?/[ ]?(?P=name)\s?>|<\|(?:END_RESPONSE|end_of_solution)\|>)?\Z",
     re.DOTALL | re.IGNORECASE,
 )
+INNER_ANSWER = re.compile(rf"<(?:{_FINAL}|{_ANSWER_NAMES})[\s>]", re.IGNORECASE)
 WRAPPER_START = re.compile(
     rf"^<[ ]?(?P<name>{_FINAL}|{_ANSWER_NAMES})\s?>", re.MULTILINE | re.IGNORECASE
 )
@@ -395,12 +397,20 @@ DOUBT = "may be thinking or a part of the answer"
 
 
 def _is_requested(text: str) -> bool:
-    """Check if a text of one section is what the user asked for: a plan, or XML with more elements."""
+    """Check if a text is one element that the user asked for: a plan, or XML with more elements."""
     section = ONE_SECTION.match(text)
-    if section is None or section["name"].lower() not in AMBIGUOUS_SECTIONS:
+    if section is None:
         return False
-    is_content = section["name"].lower() == "plan" or CHILD.search(section["body"]) is not None
-    return is_content and not may_consider_request(section["body"])
+    name = section["name"].lower()
+    is_section = SECTION_TAG.match(f"<{name}>") or TAG.match(f"<{name}>")
+    if (is_section and name not in AMBIGUOUS_SECTIONS) or ANSWER_WRAPPER.match(f"<{name}>"):
+        return False
+    body = section["body"]
+    parts = {tag["name"].lower() for tag in SECTION_TAG.finditer(body)}
+    if not parts <= AMBIGUOUS_SECTIONS or TAG.search(body) or INNER_ANSWER.search(body):
+        return False
+    is_content = name == "plan" or CHILD.search(body) is not None
+    return is_content and not may_consider_request(body)
 
 
 def _cut_sections(text: str, thinking: list[str], *, is_known: bool) -> _Rest:

@@ -481,6 +481,7 @@ def test_object_of_a_schema_stays_whole() -> None:
         "Hmm, that hurts. I'm sorry. The policy you signed covers burns.",
         "<plan>\nMonday: soup.\nTuesday: stew.\n</plan>",
         '<analysis>\n  <finding level="2">Too hot.</finding>\n</analysis>',
+        "<menu>\n  <dish>soup</dish>\n  <plan>weekly</plan>\n</menu>",
         "**Analysis:** The soup is thin.\n\n**Final thoughts:** Stir it longer.",
         "Here is my reasoning: oil conducts heat, and butter burns.",
         '{"dish": "soup", "reasoning": "Oil conducts heat.", "answer": "Oil."}',
