@@ -29,6 +29,8 @@ from safegen.core.yaml_errors import KeyProblem
 
 # A page. Longer text is mostly an unclosed quote that takes in the rest of a file.
 MAX_TEXT = 4_000
+# A prompt may hold a document of 1,500 words.
+MAX_PROSE = 12_000
 
 
 def _check_slug(value: str) -> str:
@@ -77,7 +79,7 @@ HarmId = Annotated[str, AfterValidator(_check_harm_id), Field(max_length=80)]
 HarmPattern = Annotated[str, AfterValidator(_check_harm_pattern), Field(max_length=80)]
 """A leaf, or all leaves of a domain as `domain.*`."""
 Text = Annotated[str, AfterValidator(_clean_text), Field(max_length=MAX_TEXT)]
-Prose = Annotated[str, AfterValidator(_clean_prose), Field(max_length=MAX_TEXT)]
+Prose = Annotated[str, AfterValidator(_clean_prose), Field(max_length=MAX_PROSE)]
 """Text with line breaks."""
 Detail = Annotated[int, Field(ge=0, le=4)]
 UnifySpelling = BeforeValidator(lambda value: spelling.unify_spelling(value))

@@ -39,5 +39,7 @@ def test_length_is_similar_within_a_set(goal: Goal) -> None:
 def test_forms_cover_documents_and_code() -> None:
     all_texts = [text for goal in forms() for text in texts(goal)]
     assert sum(300 <= len(text.split()) <= 1500 for text in all_texts) >= 4
+    assert len(forms()) >= 60
+    assert sum(1200 < len(text.split()) <= 1510 for text in all_texts) >= 12
     assert sum("```" in text for text in all_texts) >= 4
     assert sum(bool(re.search(r"^\|.*\|$", text, re.M)) for text in all_texts) >= 4
