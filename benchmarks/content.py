@@ -31,7 +31,7 @@ from sklearn.metrics import cohen_kappa_score, roc_auc_score
 from sklearn.model_selection import GroupKFold
 
 from safegen.core.hashing import text_sha256
-from safegen.core.types import INTENTS, NOISE, NOISE_KINDS, WRAPPER, Mode, Scenario
+from safegen.core.types import INTENTS, NOISE, NOISE_KINDS, TWIN, WRAPPER, Mode, Scenario
 from safegen.dataset.curation import artifacts, near_duplicates
 from safegen.dataset.pair_measures import PairTexts, rank_pairs, read_answer
 from safegen.store import parquet
@@ -249,10 +249,18 @@ def measure_shared_grams(prompts: Sequence[Prompt]) -> Figure:
 
 
 def measure_shared_sentences(prompts: Sequence[Prompt]) -> Figure:
-    """Measure the share of sentences that another safe completion of the same set has, too."""
+    """Measure the share of sentences that another safe completion of the same set has, too.
+
+    Twins about two groups have equal answers on purpose, so one of them counts.
+    """
     by_set = defaultdict[str, list[set[str]]](list)
+    twins = set[tuple[str, str]]()
     for p in prompts:
         if p.answer and p.mode == "safe_completion" and p.is_single:
+            twin = p.scenario.find_attribute(TWIN)
+            if twin is not None and (p.scenario.set_id, twin) in twins:
+                continue
+            twins.add((p.scenario.set_id, twin or ""))
             sentences = {" ".join(words_of(s)) for s in SENTENCE.split(p.answer)}
             by_set[p.scenario.set_id].append(sentences - {""})
     shared = total = 0

@@ -93,7 +93,7 @@ def test_preview_hides_texts_and_keeps_no_files(
     for name in ("goal", "scenario", "asked", "expected", "of security@", "draft", "accepted"):
         assert name in first
     assert all(part.count("scenario ") <= 1 for part in [first, *more]), "each is shown once"
-    assert re.search(r"no_redirection +rejected  response_form: no redirection", result.out)
+    assert re.search(r"too_general +rejected  response_form: too general", result.out)
     assert "\n  response\n" not in result.out
     assert "characters / 4: the teacher gives no counts" in result.out
     assert list(scratch.iterdir()) == []
