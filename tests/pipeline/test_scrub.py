@@ -44,7 +44,7 @@ def _recipe(url: str, **more: Any) -> Recipe:
 
 
 def _answer(body: Body) -> str:
-    spilt = "read what they're sending" in body["messages"][-1]["content"]
+    spilt = "the wifi of the couple upstairs" in body["messages"][-1]["content"]
     return f"{HELPFUL} {SENTINEL}" if spilt else f"{HELPFUL} {len(body['messages'][-1]['content'])}"
 
 
