@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from functools import cache, cached_property
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cache, cached_property, lru_cache
 from pathlib import Path
 from typing import Annotated, NamedTuple, cast
 
@@ -19,6 +19,8 @@ from safegen.core.timed_pattern import SearchPattern, TimedPattern, allow_open_b
 from safegen.core.types import PROFILES, Profile
 
 
+# A run reads its packs several times, and a pack has 300 patterns.
+@lru_cache(maxsize=2_048)
 @allow_open_brackets()
 def _check_pattern(value: str) -> str:
     try:
@@ -120,6 +122,26 @@ class NoiseWords(FrozenModel):
     """Emoji for the end of a prompt, without a meaning for or against a request."""
 
 
+class _LazyPatterns(Mapping[str, SearchPattern]):
+    """Patterns that are compiled when they are used first; most runs need a third of a pack."""
+
+    def __init__(self, names: Iterable[str], compile_: Callable[[str], SearchPattern]) -> None:
+        self._names = tuple(names)
+        self._compile = compile_
+        self._compiled: dict[str, SearchPattern] = {}
+
+    def __getitem__(self, name: str) -> SearchPattern:
+        if name not in self._compiled:
+            self._compiled[name] = self._compile(name)
+        return self._compiled[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+
 class Locale(FrozenModel):
     """A language pack, `prompts/locales/<tag>.yaml`."""
 
@@ -141,10 +163,10 @@ class Locale(FrozenModel):
         """One compiled alternation per proposition, for text that `fold_case` returns."""
         # Lower case on both sides takes a third of the time of IGNORECASE, which disables the
         # engine's check of the first letter of each branch.
-        return {
-            name: self._compile(patterns, key=f"patterns.{name}")
-            for name, patterns in self.patterns.items()
-        }
+        return _LazyPatterns(
+            self.patterns,
+            lambda name: self._compile(self.patterns[name], key=f"patterns.{name}"),
+        )
 
     @cached_property
     def compiled_elements(self) -> Mapping[str, CompiledElement]:
@@ -199,7 +221,7 @@ class Locale(FrozenModel):
     @cached_property
     def index(self) -> PatternIndex:
         """The propositions whose pattern can match a text that `fold_case` returns."""
-        return PatternIndex({name: p.pattern for name, p in self.compiled.items()})
+        return PatternIndex({n: _join_patterns(parts) for n, parts in self.patterns.items()})
 
     def __hash__(self) -> int:
         # Verdicts on a text are cached by pack, and the fields of a pack cannot be hashed.
@@ -285,7 +307,9 @@ def _find_base(overlay: Overlay, path: Path) -> Path:
 
 
 def _is_overlay(path: Path) -> bool:
-    data = yaml_source.compose(yaml_source.read_text(path), shown=str(path)).data
+    text = yaml_source.read_text(path)
+    # Composing a pack takes 30 ms, and few packs have the word.
+    data = yaml_source.compose(text, shown=str(path)).data if "inherits" in text else None
     return isinstance(data, dict) and "inherits" in data
 
 

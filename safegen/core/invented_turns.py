@@ -6,6 +6,8 @@ import re
 from itertools import pairwise
 from typing import NamedTuple
 
+from safegen.core.text_forms import has_any
+
 # OpenChat
 _PREFIX = r"(?P<openchat>GPT4 (?:Correct )?|Code )?"
 # Roles on a line of their own. Alone, `User:` or a heading `## User` may belong to the answer, so a
@@ -80,9 +82,11 @@ SHOWN = re.compile(
     re.IGNORECASE,
 )
 ENDS = tuple('.!?…。！？"”)*`>')
-_NAMES = re.compile(
-    rf"{_USERS}|user|human|Instruction|Input|Response|ssistant|SSISTANT|助手|model|system|<bot>|Instruct|^[ \t]*(?:\*\*)?(?:Q|问|問)",
-    re.MULTILINE,
+# Each turn holds one of these. Most texts hold none, and the patterns cost twenty times as much.
+_NAMES = (
+    *_USERS.replace("Usuari[oa]", "Usuari").split("|"),
+    *("Instruction", "Input", "Response", "ssistant", "SSISTANT", "助手", "model", "system"),
+    *("<bot>", "Instruct", "Q", "问", "問"),
 )
 
 
@@ -101,7 +105,7 @@ def cut_invented_turns(text: str) -> CutTurns:
         >>> cut_invented_turns("Assistant: Add oil.\n\nHuman: And salt?").text
         'Add oil.'
     """
-    if not _NAMES.search(text):
+    if not has_any(text, _NAMES):
         return CutTurns(text)
     role = LEADING_ROLE.match(text)
     if role and LABEL_LIST.match(text, role.end()):

@@ -27,13 +27,21 @@ def parse_json(text: str | bytes) -> object:
             parse_float=_parse_float,
             parse_int=_parse_int,
         )
-        # A lone surrogate can only be written as an escape, so the text itself does not show it.
-        json.dumps(value, ensure_ascii=False).encode()
+        if _may_hold_surrogate(text):
+            json.dumps(value, ensure_ascii=False).encode()
     except RecursionError as e:
         raise ValueError("nested too deeply") from e
     except UnicodeEncodeError as e:
         raise ValueError("it contains half a character (a lone surrogate)") from e
     return value
+
+
+def _may_hold_surrogate(text: str | bytes) -> bool:
+    # Writing the value again takes as long as reading it, and a file rarely has such an escape.
+    if isinstance(text, bytes):
+        return b"\\ud" in text or b"\\uD" in text
+    text.encode()
+    return "\\ud" in text or "\\uD" in text
 
 
 def refuse_repeated_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:

@@ -40,7 +40,6 @@ from safegen.pipeline.contact_warnings import day_of, list_contact_warnings
 from safegen.pipeline.recut import Recut, make_recut
 from safegen.pipeline.resolve import (
     ResolvedRecipe,
-    RunContext,
     check_custom_teachers,
     check_teachers,
     resolve_recipe,
@@ -371,7 +370,7 @@ def build(
 
 
 def _make_measure_inputs(
-    folder: RunFolder, inputs: RunContext, curated: CurationResult
+    folder: RunFolder, inputs: ResolvedRecipe | RunSnapshot, curated: CurationResult
 ) -> MeasureInputs:
     from safegen.dataset.figures import MeasureInputs
 
@@ -382,7 +381,7 @@ def _make_measure_inputs(
     hedges = inputs.locale.compiled.get(HEDGES)
     return MeasureInputs(
         tiers=inputs.tiers,
-        axes=snapshot.read_axes(folder),
+        axes=inputs.axes if isinstance(inputs, RunSnapshot) else snapshot.read_axes(folder),
         restricted_axes=inputs.recipe.plan.restricted_axes,
         barred_profiles=inputs.barred_profiles,
         hedge_patterns={} if hedges is None else {inputs.locale.locale: hedges},

@@ -167,21 +167,21 @@ def _adopt_changes(folder: RunFolder, inputs: ResolvedRecipe) -> None:
 
 
 def _write_snapshot(folder: RunFolder, inputs: ResolvedRecipe) -> None:
-    is_planned = folder.plan(0).exists()
+    stored = folder.read_snapshot() if folder.plan(0).exists() else None
     payload = {
         "recipe": inputs.recipe.model_dump(mode="json"),
         "digests": inputs.recipe.digests(),
         "fingerprints": inputs.fingerprints,
         **snapshot.make_snapshot(
-            inputs, snapshot.read_axes(folder) if is_planned else axes_file.load_axes()
+            inputs, snapshot.read_axes(folder, stored) if stored else axes_file.load_axes()
         ),
         "safegen": __version__,
     }
     if inputs.user_prompts is not None:
         payload["prompts"] = inputs.user_prompts.to_snapshot()
     # `retry` runs the stored recipe and compares it with this file.
-    stored = folder.read_snapshot().get(RECIPE_FILE) if is_planned else None
-    if file := snapshot.choose_recipe_file(stored, inputs.locator.file):
+    known = stored.get(RECIPE_FILE) if stored else None
+    if file := snapshot.choose_recipe_file(known, inputs.locator.file):
         payload[RECIPE_FILE] = file
     folder.write_snapshot(payload)
 

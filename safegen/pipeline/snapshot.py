@@ -268,13 +268,17 @@ def read_policies(folder: RunFolder) -> tuple[Policy, ...]:
     return _parse_policies(folder, folder.read_snapshot())
 
 
-def read_axes(folder: RunFolder) -> Axes:
+def read_axes(folder: RunFolder, payload: SnapshotJson | None = None) -> Axes:
     """Read the axes that a run was planned with.
+
+    Args:
+        folder: the run.
+        payload: the content of its snapshot; default: read it now.
 
     Raises:
         StoreDamaged: the snapshot cannot be read.
     """
-    return _parse_part(folder, folder.read_snapshot(), "axes", Axes)
+    return _parse_part(folder, payload or folder.read_snapshot(), "axes", Axes)
 
 
 def read_snapshot(
@@ -325,16 +329,26 @@ def _read_policies(
 ) -> _Part[tuple[Policy, ...]]:
     policies: list[Policy] = []
     differing: list[SnapshotKey] = []
+    chains = _parse_part(folder, payload, "policies", SpecChains).root
     # Not strict: a user may have edited the snapshot.
-    for name, policy in zip(recipe.policies, _parse_policies(folder, payload), strict=False):
+    for name, chain in zip(recipe.policies, chains, strict=False):
         current = _find_current(
             lambda name=name: loader.read_policy(name),
-            lambda spec, policy=policy: spec.policy_id == policy.policy_id,
+            lambda policy, chain=chain: _has_specs(policy, chain),
         )
-        policies.append(current.value or policy)
+        policies.append(current.value or _locate_policy(folder, chain))
         if not current.matches:
-            differing += [SnapshotKey(POLICY, one) for one in _find_edited_specs(name, policy)]
+            edited = _find_edited_specs(name, policies[-1])
+            differing += [SnapshotKey(POLICY, one) for one in edited]
     return _Part(tuple(policies), differing)
+
+
+def _has_specs(policy: Policy, chain: Sequence[Spec]) -> bool:
+    """Check if a policy decides and instructs as the specs of a chain do."""
+    if [spec for spec, _ in policy.chain] == list(chain):
+        return True
+    stored = Policy(tuple(SpecSource(spec, policy.path) for spec in chain))
+    return policy.policy_id == stored.policy_id
 
 
 def _find_edited_specs(name: str, policy: Policy) -> list[str]:
@@ -381,7 +395,11 @@ def _read_axes(folder: RunFolder, payload: SnapshotJson) -> _Part[Axes]:
 
 def _parse_policies(folder: RunFolder, payload: SnapshotJson) -> tuple[Policy, ...]:
     chains = _parse_part(folder, payload, "policies", SpecChains).root
-    return tuple(Policy(tuple(_find_spec_source(folder, one) for one in chain)) for chain in chains)
+    return tuple(_locate_policy(folder, chain) for chain in chains)
+
+
+def _locate_policy(folder: RunFolder, chain: Sequence[Spec]) -> Policy:
+    return Policy(tuple(_find_spec_source(folder, spec) for spec in chain))
 
 
 def _find_spec_source(folder: RunFolder, spec: Spec) -> SpecSource:

@@ -6,7 +6,8 @@ every scenario.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cache
 from itertools import islice, pairwise
 
 from safegen.core.suggestions import suggest_names
@@ -217,7 +218,13 @@ def _find_own_rule(policy: Policy, *ids: str) -> SpecPlace:
     return next((home for home in homes if home.depth == 0), first)
 
 
-def _stricter_situations(at: Situation) -> Iterator[Situation]:
+# The checks of each leaf compare the same situations.
+@cache
+def _stricter_situations(at: Situation) -> tuple[Situation, ...]:
+    return tuple(_iter_stricter(at))
+
+
+def _iter_stricter(at: Situation) -> Iterator[Situation]:
     for values, field in ((ILL_INTENT, "evidence"), (TIERS, "tier")):
         if (value := getattr(at, field)) not in values:
             continue  # Danger to oneself is no grade of ill intent, and protection is none either.
@@ -233,10 +240,7 @@ def _stricter_situations(at: Situation) -> Iterator[Situation]:
 
 def _check_authority(policy: Policy) -> Iterator[SpecProblem]:
     faults: dict[str, tuple[Rule, dict[str, Rule], dict[str, None], list[Situation]]] = {}
-    higher_rules = {
-        lower: [r for r in policy.leaf_rules if _is_above(r.authority, lower)]
-        for lower in AUTHORITY
-    }
+    higher_rules = {lower: _decide_above(policy, lower) for lower in AUTHORITY}
     for at, rule in policy.rule_by_situation.items():
         for lower, higher, profile in (
             *_find_shadowed(higher_rules[rule.authority], at, rule),
@@ -261,11 +265,19 @@ def _check_authority(policy: Policy) -> Iterator[SpecProblem]:
         yield SpecProblem("authority", loc, message, depth)
 
 
+def _decide_above(policy: Policy, lower: Authority) -> dict[Situation, Rule]:
+    """Find the rule that would decide each situation among the rules of higher authority alone."""
+    higher = [rule for rule in policy.leaf_rules if _is_above(rule.authority, lower)]
+    deciding: dict[Situation, Rule] = {}
+    for rule in reversed(higher):  # an earlier rule replaces a later one
+        deciding.update(dict.fromkeys(rule.when.situations, rule))
+    return deciding
+
+
 def _find_shadowed(
-    higher: Iterable[Rule], at: Situation, rule: Rule
+    higher: Mapping[Situation, Rule], at: Situation, rule: Rule
 ) -> Iterator[tuple[Rule, Rule, str]]:
-    # The rule that would decide among the rules of higher authority alone.
-    other = next((r for r in higher if r.when.holds(at)), None)
+    other = higher.get(at)
     if other is not None and is_more_permissive(rule, other):
         yield rule, other, ""
 
@@ -274,10 +286,16 @@ def _find_lifted(policy: Policy, at: Situation, rule: Rule) -> Iterator[tuple[Ru
     # An operator chooses the profile, so a laxer profile must not lift a root or system rule.
     if AUTHORITY.index(rule.authority) >= AUTHORITY.index("developer"):
         return
-    for profile in PROFILE_ORDER[PROFILE_ORDER.index(at.profile) + 1 :]:
-        other = policy.rule_by_situation[at._replace(profile=profile)]
+    for laxer in _laxer_profiles(at):
+        other = policy.rule_by_situation[laxer]
         if _is_above(rule.authority, other.authority) and is_more_permissive(other, rule):
-            yield other, rule, profile
+            yield other, rule, laxer.profile
+
+
+@cache
+def _laxer_profiles(at: Situation) -> tuple[Situation, ...]:
+    laxer = PROFILE_ORDER[PROFILE_ORDER.index(at.profile) + 1 :]
+    return tuple(at._replace(profile=profile) for profile in laxer)
 
 
 def _is_above(one: Authority, other: Authority) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from itertools import product
 from typing import Annotated, Literal, NamedTuple, Self
 
@@ -103,6 +104,11 @@ ALL_SITUATIONS: tuple[Situation, ...] = tuple(
 """Every situation: 4 tiers × 5 values of evidence × 5 profiles × 5 details."""
 
 
+@lru_cache(maxsize=1_024)
+def _list_situations(*axes: tuple[object, ...]) -> frozenset[Situation]:
+    return frozenset(map(Situation._make, product(*axes)))
+
+
 class When(FrozenModel):
     """The conditions of a rule; an absent one always holds."""
 
@@ -110,6 +116,12 @@ class When(FrozenModel):
     evidence: tuple[Evidence, ...] = EVIDENCE
     profile: tuple[Profile, ...] = PROFILES
     detail: tuple[Detail, ...] = tuple(DETAIL_LEVELS)
+
+    @property
+    def situations(self) -> frozenset[Situation]:
+        """The situations in which every condition holds."""
+        # No cached property: a copy with other conditions would keep its value.
+        return _list_situations(self.tier, self.evidence, self.profile, self.detail)
 
     def holds(self, at: Situation) -> bool:
         """Check if every condition holds."""

@@ -168,11 +168,10 @@ class Policy:
     def rule_by_situation(self) -> dict[Situation, Rule]:
         """The rule of every situation that has one, at the leaf."""
         # There are 500 situations, so a table of all of them is cheap.
-        rules = {
-            at: next((r for r in self.leaf_rules if r.when.holds(at)), None)
-            for at in ALL_SITUATIONS
-        }
-        return {at: rule for at, rule in rules.items() if rule is not None}
+        deciding: dict[Situation, Rule] = {}
+        for rule in reversed(self.leaf_rules):  # an earlier rule replaces a later one
+            deciding.update(dict.fromkeys(rule.when.situations, rule))
+        return {at: deciding[at] for at in ALL_SITUATIONS if at in deciding}
 
     @cached_property
     def rule_reach(self) -> dict[str, RuleReach]:

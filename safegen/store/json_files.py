@@ -97,13 +97,21 @@ def read_json_or_empty(path: Path) -> dict[str, Any]:
 
 def write_json_if_changed(path: Path, value: dict[str, Any]) -> None:
     """Write JSON, if it differs from the content of the file."""
+    text = _format_json(value)
+    try:
+        is_equal = read_text(path) == text
+    except (OSError, ValueError):  # missing, or no text
+        is_equal = False
     # An unchanged file keeps its time, so backups and file watchers see no change.
-    if read_json_or_empty(path) != value:
-        write_json(path, value)
+    if not is_equal:
+        parquet.write_text(path, text)
 
 
 def write_json(path: Path, value: object) -> None:
     """Write JSON: sorted, indented, with a final newline."""
+    parquet.write_text(path, _format_json(value))
+
+
+def _format_json(value: object) -> str:
     # Sorted, so that equal values have equal bytes.
-    text = json.dumps(value, ensure_ascii=False, indent=2, sort_keys=True)
-    parquet.write_text(path, text + "\n")
+    return json.dumps(value, ensure_ascii=False, indent=2, sort_keys=True) + "\n"

@@ -114,13 +114,11 @@ def _vendor_quotas(headers: Mapping[str, str]) -> Iterator[Quota]:
         if prefix is None or "remaining" not in name:
             continue
         remaining = _read_number(value)
-        reset = _read_first_reset(headers, name, prefix)
-        if remaining is None or reset is None or _is_unlimited(headers, name, remaining):
+        if remaining is None or ("token" in name and remaining > 0):
             continue
-        if "token" not in name:
+        reset = _read_first_reset(headers, name, prefix)
+        if reset is not None and not _is_unlimited(headers, name, remaining):
             yield Quota(max(int(remaining), 0), _bound(reset))
-        elif remaining <= 0:
-            yield Quota(0, _bound(reset))
 
 
 def _is_unlimited(headers: Mapping[str, str], name: str, remaining: float) -> bool:

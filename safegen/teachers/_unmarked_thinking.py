@@ -6,6 +6,7 @@ import json
 import re
 from typing import NamedTuple, cast
 
+from safegen.core.text_forms import has_any
 from safegen.teachers._thinking_signs import (
     PLAN,
     decides_by_policy,
@@ -199,6 +200,8 @@ TAIL_LABEL = re.compile(
     r"(?: behind [\w ]{1,30})?[*_]{0,3}\s?[:：]",
     re.IGNORECASE | re.MULTILINE,
 )
+LABEL_ENDS = (":", "：")
+"""Characters of which each label of `TAIL_LABEL` has one."""
 # "T/think>" and "think>T" lost the first character of their tags.
 HALF_TAG = re.compile(
     r"(?<=[.!?\s])/(?:think(?:ing)?|thoughts?|reasoning)>|\A\s*(?:think|thinking|thought|analysis)>"
@@ -274,7 +277,8 @@ def split_unmarked(text: str) -> UnmarkedThinking | None:
             return found
     if any(start.match(text) for start in (DECORATED_START, STRIPPED_ROLE, UNENDED, HEADING)):
         return UnmarkedThinking(problem="the text starts with thinking that has no end")
-    if (inner := INNER.search(text)) and _is_block(text, inner):
+    inner = INNER.search(text) if "<" in text else None
+    if inner and _is_block(text, inner):
         return UnmarkedThinking(problem=f"`<{inner['name']}>` may be thinking")
     problem = find_musing(text)
     return UnmarkedThinking(problem=problem) if problem else None
@@ -414,6 +418,8 @@ def _ends_with_thinking(text: str) -> bool:
     if is_aside and thinks_about_request(last):
         return True
     tail = text[-TAIL_CHARS:]
+    if not has_any(tail, LABEL_ENDS):
+        return False
     labels = [label for label in TAIL_LABEL.finditer(tail) if label.start()]
     return bool(labels) and may_consider_request(tail[labels[-1].end() :])
 

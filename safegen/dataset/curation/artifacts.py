@@ -33,7 +33,7 @@ MIN_GOALS = 10
 # Five or ten folds are usual (Hastie et al. 2009, 7.10); ten would leave a single goal in a fold.
 FOLDS = 5
 # 50 to 200 samples suffice for a standard error (Efron and Tibshirani 1993, chapter 6).
-RESAMPLES = 200
+RESAMPLES = 100
 """Bootstrap samples of goals behind an interval."""
 MAX_WORDS = 10
 MIN_Z = 3.0
