@@ -26,7 +26,7 @@ _FIXED = re.compile(
     re.DOTALL | re.MULTILINE,
 )
 _WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*")
-_SENTENCE_START = re.compile(r"(?:\A|[.!?:…]\s+|\n\s*)[\"'(\[]*\Z")
+_SENTENCE_ENDS = tuple(".!?:…")
 
 
 class _PromptPart(NamedTuple):
@@ -87,10 +87,18 @@ def _map_words(text: str, change: Callable[[str, int, bool], str]) -> str:
         end = 0
         for match in _WORD.finditer(part.text):
             done += part.text[end : match.start()]
-            done += change(match.group(), number, bool(_SENTENCE_START.search(done)))
+            done += change(match.group(), number, _ends_before_sentence(done))
             number, end = number + 1, match.end()
         done += part.text[end:]
     return done
+
+
+def _ends_before_sentence(text: str) -> bool:
+    # A pattern would search the whole text for each of its words.
+    before = text.rstrip("\"'([")
+    body = before.rstrip()
+    gap = before[len(body) :]
+    return not before or "\n" in gap or (bool(gap) and body.endswith(_SENTENCE_ENDS))
 
 
 # A private character, which no prompt needs, for a word that is left out.

@@ -91,7 +91,7 @@ ENDPOINTS: dict[str, tuple[dict[str, object], str]] = {
     "no scheme": ({"base_url": "api.example.org/v1"}, "must begin with http"),
     "file scheme": ({"base_url": "file:///etc/passwd"}, "must begin with http"),
     "port beyond 65535": ({"base_url": "http://127.0.0.1:99999/v1"}, "host or port"),
-    "half an IPv6 address": ({"base_url": "http://[::1/v1"}, "IPv6"),
+    "half an IPv6 address": ({"base_url": "http://[::1/v1"}, "host or port"),
     "key in the address": ({"base_url": "http://a:b@127.0.0.1/v1"}, "user info"),
     "key variable that is not set": ({"api_key_env": KEY_ENV}, f"`{KEY_ENV}` is not set"),
     "a key for a variable": ({"api_key_env": "sk-pasted-0123"}, "may be a key"),
