@@ -18,7 +18,7 @@ from tempfile import SpooledTemporaryFile
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from safegen.core.errors import DatasetInvalid, StoreDamaged
-from safegen.core.types import WRAPPER, Record
+from safegen.core.types import TWIN, WRAPPER, Record
 from safegen.dataset.coverage_report import AxisShapes, collect_planned_shapes
 from safegen.dataset.curation.corpus_checks import (
     CorpusCheck,
@@ -70,6 +70,7 @@ HEAD_COLUMNS = (
     "scenario_id",
     *STORED_AXES,
     *("set_id", "goal_id", "source", "source_licence", "taxonomy", "is_confirmed", "is_wrapped"),
+    TWIN,
     *("shard", "expectation", "messages", "base_prompt"),
 )
 """Columns that all drafts of a scenario share."""
@@ -328,6 +329,12 @@ def _make_drafts(frames: list[pl.DataFrame]) -> pl.DataFrame:
         .list.eval(pl.element().struct.field("axis") == WRAPPER)
         .list.any()
         .alias("is_wrapped"),
+        pl.col("attributes")
+        .list.eval(
+            pl.element().filter(pl.element().struct.field("axis") == TWIN).struct.field("value")
+        )
+        .list.first()
+        .alias(TWIN),
         pl.col("accepted").alias("is_draft_accepted"),
         pl.col("reward").fill_null(NO_REWARD),
         reason.str.head(MAX_REASON_CHARS).alias("rejection"),
@@ -434,13 +441,19 @@ def _digest_texts(rows: pl.DataFrame, prompts: _PromptSpool) -> pl.DataFrame:
 
     digests: list[ScenarioDigests] = []
     columns = ("scenario_id", "set_id", "goal_id", "source", "intent", "mode", "messages")
-    for *labels, messages, base_prompt, is_wrapped, response, is_shown in rows.select(
-        *columns, "base_prompt", "is_wrapped", "response", "is_shown"
+    for *labels, messages, base_prompt, is_wrapped, twin, response, is_shown in rows.select(
+        *columns, "base_prompt", "is_wrapped", TWIN, "response", "is_shown"
     ).iter_rows():
+        prompt = CorpusPrompt(*labels, text=user_text(messages, base_prompt))
         if is_shown:
-            prompts.add(CorpusPrompt(*labels, text=user_text(messages, base_prompt)))
+            prompts.add(prompt)
         plain = plain_messages(messages, base_prompt, is_wrapped=is_wrapped)
-        key = None if response is None else DuplicateKey.of(messages, response, plain=plain)
+        question = None if twin is None else (prompt.goal_id, twin)
+        key = (
+            None
+            if response is None
+            else DuplicateKey.of(messages, response, plain=plain, question=question)
+        )
         digests.append(
             ScenarioDigests(
                 digest_64(message_key(messages)),
@@ -455,7 +468,7 @@ def _digest_texts(rows: pl.DataFrame, prompts: _PromptSpool) -> pl.DataFrame:
     }
     table = pl.DataFrame(digests, schema=types, orient="row")
     return rows.drop(
-        "messages", "base_prompt", "is_wrapped", "response", "set_id", "goal_id"
+        "messages", "base_prompt", "is_wrapped", TWIN, "response", "set_id", "goal_id"
     ).hstack(table)
 
 

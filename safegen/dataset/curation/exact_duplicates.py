@@ -41,18 +41,34 @@ class DuplicateKey(NamedTuple):
     prompt: int
     """All messages."""
     question: int
-    """The messages without system turns, and without the noise and the wrapper that code added."""
+    """The messages without system turns, and without the noise and the wrapper that code added.
+
+    Twins, which name different groups, are one question.
+    """
     answer: int
 
     @classmethod
     def of(
-        cls, messages: Sequence[Message], response: str, *, plain: Sequence[Message] | None = None
+        cls,
+        messages: Sequence[Message],
+        response: str,
+        *,
+        plain: Sequence[Message] | None = None,
+        question: Sequence[str] | None = None,
     ) -> DuplicateKey:
-        """Digest a prompt and a response; `plain` are the messages before code changed them."""
+        """Digest a prompt and a response.
+
+        Args:
+            messages: the prompt.
+            response: the response.
+            plain: the messages before code changed them.
+            question: names a question that several prompts share; default their messages.
+        """
         turns = [[m["role"], normalise(m["content"])] for m in messages]
         asked = turns if plain is None else [[m["role"], normalise(m["content"])] for m in plain]
-        question = [turn for turn in asked if turn[0] != "system"]
-        return cls(digest_64(turns), digest_64(question), digest_64(normalise(response)))
+        own = [turn for turn in asked if turn[0] != "system"]
+        asked_digest = digest_64(own if question is None else list(question))
+        return cls(digest_64(turns), asked_digest, digest_64(normalise(response)))
 
 
 def plain_messages(
@@ -69,8 +85,8 @@ def plain_messages(
 class DuplicateFilter:
     """Filter for repeated prompts and responses; the first in canonical order is kept.
 
-    A prompt may have one answer under several deployment profiles and in several wrappers. Any other
-    repeated answer is a duplicate.
+    A prompt may have one answer under several deployment profiles, in several wrappers and for
+    several groups of people. Any other repeated answer is a duplicate.
     """
 
     def __init__(self) -> None:

@@ -30,6 +30,15 @@ def test_equal_responses_are_duplicates() -> None:
     assert kept.check(DuplicateKey.of(make_messages("two"), "a  box.")) == "duplicate_response"
 
 
+def test_twins_may_share_an_answer() -> None:
+    kept = DuplicateFilter()
+    for question, reason in ((("goal", "twin"), None), (("goal", "other"), "duplicate_response")):
+        for group in ("Finns", "Danes"):
+            messages = make_messages(f"How do {group} {question[1]} a box?")
+            key = DuplicateKey.of(messages, "A box.", question=question)
+            assert kept.check(key) == reason
+
+
 def test_system_turn_makes_a_prompt_distinct() -> None:
     kept = DuplicateFilter()
     assert kept.check(DuplicateKey.of(make_messages("one"), "a")) is None
