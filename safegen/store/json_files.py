@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, cast
 
@@ -95,9 +96,9 @@ def read_json_or_empty(path: Path) -> dict[str, Any]:
         return {}
 
 
-def write_json_if_changed(path: Path, value: dict[str, Any]) -> None:
-    """Write JSON, if it differs from the content of the file."""
-    text = _format_json(value)
+def write_json_if_changed(path: Path, value: dict[str, Any], *, compact: bool = False) -> None:
+    """Write JSON, if it differs from the content of the file; `compact` with a line for each key."""
+    text = _format_lines(value) if compact else _format_json(value)
     try:
         is_equal = read_text(path) == text
     except (OSError, ValueError):  # missing, or no text
@@ -110,6 +111,14 @@ def write_json_if_changed(path: Path, value: dict[str, Any]) -> None:
 def write_json(path: Path, value: object) -> None:
     """Write JSON: sorted, indented, with a final newline."""
     parquet.write_text(path, _format_json(value))
+
+
+def _format_lines(value: Mapping[str, object]) -> str:
+    lines = [
+        f"  {json.dumps(key)}: {json.dumps(part, ensure_ascii=False, sort_keys=True)}"
+        for key, part in sorted(value.items())
+    ]
+    return "{\n" + ",\n".join(lines) + "\n}\n"
 
 
 def _format_json(value: object) -> str:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import replace
 from functools import cache
 from itertools import combinations
@@ -19,7 +20,9 @@ from safegen.pipeline.session import plan_first_round
 from safegen.scenarios.dialogues import split_conversations
 from safegen.scenarios.surface import Side, Surface, is_wrapped
 
-WHOLE = {"plan.contrast": "all", "plan.dialogues": "all"}
+# A third of the leaves; a plan of all takes three times as long.
+HARMS = ["advice.*", "cyber.*", "fraud.*", "hate.*"]
+WHOLE = {"plan.harms": HARMS, "plan.contrast": "all", "plan.dialogues": "all"}
 CHANGED = {"plan.noise": True, "plan.wrappers": "all"}
 
 
@@ -87,7 +90,7 @@ def test_wrapped_rows_keep_labels_goal_and_split() -> None:
     before = {p.scenario.scenario_id: p for p in plain()}
     by_text = {(p.scenario.set_id, p.scenario.messages[-1]["content"]): p for p in before.values()}
     wrapped = [p for p in changed() if is_wrapped(p.scenario)]
-    assert len(wrapped) > 4_000
+    assert len(wrapped) > 1_000
     for item in wrapped:
         scenario = item.scenario
         base = by_text[scenario.set_id, scenario.base_prompt or ""]
@@ -141,8 +144,7 @@ def test_hidden_words_are_readable_for_judges() -> None:
 
 def test_draws_do_not_depend_on_the_process() -> None:
     code = (
-        "from tests.scenarios.test_surface import changed, digest_of;"
-        "print(digest_of(changed()[:200]))"
+        "from tests.scenarios.test_surface import digest_of, plan_few; print(digest_of(plan_few()))"
     )
     run = subprocess.run(
         [sys.executable, "-c", code],
@@ -151,10 +153,14 @@ def test_draws_do_not_depend_on_the_process() -> None:
         check=True,
         env={"PYTHONHASHSEED": "77", "PYTHONPATH": "."},
     )
-    assert run.stdout.strip() == digest_of(changed()[:200])
+    assert run.stdout.strip() == digest_of(plan_few())
 
 
-def digest_of(items: tuple[PlannedScenario, ...]) -> str:
+def plan_few() -> list[PlannedScenario]:
+    return plan(recipe(**CHANGED | {"plan.harms": ["cyber.malware"]}))
+
+
+def digest_of(items: Iterable[PlannedScenario]) -> str:
     return digest([[p.scenario.scenario_id, *p.scenario.messages] for p in items])
 
 
@@ -162,7 +168,7 @@ def test_another_seed_draws_other_changes() -> None:
     kinds = {p.scenario.scenario_id: p.scenario.find_attribute(NOISE) for p in changed()}
     other = plan(recipe(**CHANGED, seed=5))
     pairs = [(kinds.get(p.scenario.scenario_id), p.scenario.find_attribute(NOISE)) for p in other]
-    assert sum(a != b for a, b in pairs) > 100
+    assert sum(a != b for a, b in pairs) > 30
 
 
 def test_number_and_share_limit_the_wrappers() -> None:
@@ -184,7 +190,7 @@ def test_lone_prompts_are_balanced_over_sets() -> None:
     lone = chosen.count_lone(singles)
     rows = [p for set_ in chosen.apply(singles, lone=lone) for p in set_ if is_wrapped(p.scenario)]
     counts = Counter(p.scenario.intent == "benign" for p in rows)
-    assert counts[True] == counts[False] == min(lone.values()) > 50
+    assert counts[True] == counts[False] == min(lone.values()) > 15
     assert not [p for s in chosen.apply(singles) for p in s if is_wrapped(p.scenario)]
 
 

@@ -355,7 +355,9 @@ def answer_all(count: int, limit: Callable[[], float | None], *, latency: float 
 
 
 @pytest.mark.parametrize(("count", "after_s", "extra_s"), [(900, 0.0, 0.2), (344, 1.0, 10.0)])
-@pytest.mark.parametrize("seed", [*range(8), 13, 25, 30, 37, 42, 95])
+@pytest.mark.parametrize(
+    "seed", sampled(zip([7, 0, 1, 2, 3, 4, 95, 5, 6, 13, 25, 30, 37, 42]), every=6)
+)
 def test_half_random_429s_cost_little_time(
     count: int, after_s: float, extra_s: float, seed: int
 ) -> None:
