@@ -88,6 +88,7 @@ def test_interrupt_exits_130_and_rerun_resumes(sent: signal.Signals, tmp_path: P
         assert distinct <= len(endpoint.requests) <= distinct + IN_FLIGHT
 
 
+@pytest.mark.slow
 def test_term_ends_run_whose_int_is_ignored(tmp_path: Path) -> None:
     with FakeEndpoint(latency_s=0.1) as endpoint:
         before = signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -132,6 +133,7 @@ main()
 """
 
 
+@pytest.mark.slow
 def test_second_interrupt_ends_a_long_build(tmp_path: Path) -> None:
     arguments = command(write_recipe(tmp_path, RECIPE))[3:]
     process = subprocess.Popen(

@@ -159,6 +159,7 @@ def short_burst(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("short_burst")
 @pytest.mark.parametrize("key", ["decline", pytest.param("redirection", marks=pytest.mark.slow)])
+@pytest.mark.slow
 def test_slow_searches_stop_run_that_resumes(workdir: Path, key: str) -> None:
     write_own_pack(workdir, HIDDEN, key=key)
     with pytest.raises(RunError, match=rf"`en`, version `.*0\.2\.0`: patterns\.{key}: .*too long"):
@@ -187,6 +188,7 @@ def test_shipped_patterns_run_without_regex_package() -> None:
     assert {type(pattern) for pattern in patterns} == {re.Pattern}
 
 
+@pytest.mark.slow
 def test_shipped_patterns_pass_the_probe() -> None:
     for pattern in language_pack._load_shipped_patterns():
         TimedPattern(language_pack._fold_pattern(pattern), place="en").probe()

@@ -252,6 +252,7 @@ async def test_recipe_bar_decides_the_labeller_check(tmp_path: Path) -> None:
     assert (payload["bar"], payload["fields"]["intent"]["n"]) == (0.5, 100)
 
 
+@pytest.mark.slow
 async def test_target_is_met_by_further_authored_sets(tmp_path: Path) -> None:
     world = World(spoil=0.4)
     recipe_ = recipe(authored=2).model_copy(update={"target": recipe_target(accepted=4)})
@@ -267,6 +268,7 @@ async def test_target_is_met_by_further_authored_sets(tmp_path: Path) -> None:
     assert again.shards_done == 0
 
 
+@pytest.mark.slow
 async def test_near_duplicates_do_not_count_for_a_target(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -300,6 +302,7 @@ async def test_near_duplicates_do_not_count_for_a_target(
     assert payload["certificate"]["after"]["covered"] == manifest["certificate"]["after"]["covered"]
 
 
+@pytest.mark.slow
 async def test_author_that_copies_itself_stalls_the_target(tmp_path: Path) -> None:
     world = World(copies=1.0)
     target = recipe_target(accepted=6, patience=2)

@@ -20,6 +20,7 @@ from tests.e2e.runs import COMMAND, cli, fails, long_answer, shell, write_recipe
     # The disk fills while the journal grows; the other sizes stop other writes.
     [24, *(pytest.param(size, marks=pytest.mark.slow) for size in (0, 1, 48))],
 )
+@pytest.mark.slow
 def test_full_disk_is_named_and_rerun_resumes(kilobytes: int, workdir: Path) -> None:
     def little_room() -> None:
         most = kilobytes * 1024
@@ -78,6 +79,7 @@ def test_closed_reader_loses_no_work(workdir: Path) -> None:
     "closed",
     [pytest.param(1, id="stdout"), pytest.param(2, id="stderr", marks=pytest.mark.slow)],
 )
+@pytest.mark.slow
 def test_closed_streams_do_not_fail_the_run(closed: int, workdir: Path) -> None:
     (workdir / "r.yaml").write_text("name: a\nplan: {harms: [property.theft]}\n", encoding="utf-8")
     done = subprocess.run(
@@ -115,6 +117,7 @@ def test_full_stdout_is_an_error_message(
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_json_without_a_terminal_is_one_object(workdir: Path) -> None:
     (workdir / "r.yaml").write_text("name: a\nplan: {harms: [property.theft]}\n", encoding="utf-8")
     ascii_only = {k: v for k, v in os.environ.items() if not k.startswith("LC_")}

@@ -127,6 +127,7 @@ def test_kills_during_writing_change_no_byte(
     assert cli(capsys, "verify", broken).code == 0
 
 
+@pytest.mark.slow
 def test_interrupted_run_names_the_resume_command(tmp_path: Path) -> None:
     with FakeEndpoint(long_answer, latency_s=LATENCY_S) as fake:
         plan = {"harms": ["property.*"], "candidates": 3}

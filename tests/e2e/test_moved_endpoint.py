@@ -14,6 +14,7 @@ from tests.e2e.runs import cli, fails, hashes, long_answer, write_recipe
 PLAN = {"harms": ["property.*"]}
 
 
+@pytest.mark.slow
 def test_moved_endpoint_answers_only_the_rest(
     workdir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -38,6 +39,7 @@ def test_moved_endpoint_answers_only_the_rest(
     assert hashes(workdir / "out" / "data") == hashes(workdir / "whole" / "data")
 
 
+@pytest.mark.slow
 def test_finished_run_sends_nothing_to_the_moved_endpoint(
     workdir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

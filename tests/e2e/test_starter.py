@@ -122,6 +122,7 @@ def test_every_detail_evidence_and_task_occurs(
     assert {row["task"] for row in sft} == tasks
 
 
+@pytest.mark.slow
 def test_answers_are_dissimilar(sft: list[dict[str, Any]]) -> None:
     assert list(similar_answers(sft)) == []
 
@@ -219,6 +220,7 @@ def test_verify_finds_one_flipped_byte(copy: Path) -> None:
     assert path.name in result.output
 
 
+@pytest.mark.slow
 def test_verify_names_git_lfs_pointers(copy: Path) -> None:
     path = files(copy, "preference")[0]
     path.write_text(POINTER, encoding="utf-8")

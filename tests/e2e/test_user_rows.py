@@ -117,6 +117,7 @@ TWINS = [
 ]
 
 
+@pytest.mark.slow
 def test_near_duplicate_rows_are_reported_before_drafting(
     workdir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

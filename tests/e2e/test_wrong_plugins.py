@@ -289,6 +289,7 @@ def test_wrong_attribute_of_plugin_is_named(
     assert not Path("out").exists()
 
 
+@pytest.mark.slow
 def test_console_script_finds_plugin_of_the_working_folder(tmp_path: Path) -> None:
     (tmp_path / "calm_words.py").write_text(
         HEAD + "def plug():\n    async def check(draft, context):\n        return verdict()\n"

@@ -151,6 +151,7 @@ def test_judge_command_needs_a_panel() -> None:
         asyncio.run(probe_judges("starter"))
 
 
+@pytest.mark.slow
 def test_judge_command_prints_biases(
     tmp_path: Path, fake: FakeEndpoint, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -212,6 +213,7 @@ LABELS = "id,language,human_a,judge_judge_a\n" + "\n".join(
 )
 
 
+@pytest.mark.slow
 def test_labels_of_people_reach_the_card(
     tmp_path: Path, fake: FakeEndpoint, capsys: pytest.CaptureFixture[str]
 ) -> None:

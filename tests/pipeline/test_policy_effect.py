@@ -230,6 +230,7 @@ def test_estimate_counts_requests_without_the_spec(tmp_path: Path, fake: FakeEnd
     assert estimated.prompt_tokens == chars // 4
 
 
+@pytest.mark.slow
 def test_stopped_run_repeats_nothing_and_ends_equal(tmp_path: Path, fake: FakeEndpoint) -> None:
     plan = recipe(
         fake,

@@ -82,6 +82,7 @@ def cell_counts(done: api.Run) -> dict[tuple[str, ...], int]:
     return {cell: c.accepted for cell, c in counts.cells.items()}
 
 
+@pytest.mark.slow
 async def test_rejections_are_refilled_within_the_round_limit(tmp_path: Path) -> None:
     first = await run(
         tmp_path / "no", recipe().model_copy(update={"target": None}), scripted(answer)
@@ -287,6 +288,7 @@ async def test_killed_round_resumes_to_equal_bytes(tmp_path: Path) -> None:
     assert hashes(done.folder.plans) == hashes(whole.folder.plans)
 
 
+@pytest.mark.slow
 async def test_unavailable_items_block_the_next_round(tmp_path: Path) -> None:
     def away(request: Request) -> str | TeacherUnavailable:
         return (

@@ -8,6 +8,8 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from statistics import mean
 
+import pytest
+
 from safegen.config import taxonomy
 from safegen.core.types import Intent
 
@@ -44,6 +46,7 @@ def naive_bayes(train: Sequence[Sample], words: Sequence[str]) -> float:
     )
 
 
+@pytest.mark.slow
 def test_bag_of_words_hardly_separates_dual_use() -> None:
     """Cross-validated with goals kept together. The requests differ, so AUC stays above chance."""
     samples = [

@@ -326,6 +326,7 @@ def test_cancelled_waiter_leaves_the_limiter_usable() -> None:
     in_fake_time(work())
 
 
+@pytest.mark.slow
 async def test_limiter_meets_few_429s_at_real_bucket() -> None:
     """Without the limiter, 80 of the 100 get a 429, and most of them again at each retry."""
     with FakeEndpoint(bucket=(20, 0.5)) as fake:
