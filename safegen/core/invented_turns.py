@@ -85,8 +85,8 @@ ENDS = tuple('.!?…。！？"”)*`>')
 # Each turn holds one of these. Most texts hold none, and the patterns cost twenty times as much.
 _NAMES = (
     *_USERS.replace("Usuari[oa]", "Usuari").split("|"),
-    *("Instruction", "Input", "Response", "ssistant", "SSISTANT", "助手", "model", "system"),
-    *("<bot>", "Instruct", "Q", "问", "問"),
+    *("Instruct", "Input", "Response", "ssistant", "SSISTANT", "助手", "model", "system"),
+    *("<bot>", "Q", "问", "問"),
 )
 
 

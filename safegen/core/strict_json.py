@@ -27,8 +27,7 @@ def parse_json(text: str | bytes) -> object:
             parse_float=_parse_float,
             parse_int=_parse_int,
         )
-        if _may_hold_surrogate(text):
-            json.dumps(value, ensure_ascii=False).encode()
+        _check_surrogates(text, value)
     except RecursionError as e:
         raise ValueError("nested too deeply") from e
     except UnicodeEncodeError as e:
@@ -36,26 +35,38 @@ def parse_json(text: str | bytes) -> object:
     return value
 
 
-def _may_hold_surrogate(text: str | bytes) -> bool:
-    # Writing the value again takes as long as reading it, and a file rarely has such an escape.
-    if isinstance(text, bytes):
-        return b"\\ud" in text or b"\\uD" in text
-    text.encode()
-    return "\\ud" in text or "\\uD" in text
+def _check_surrogates(text: str | bytes, value: object) -> None:
+    """Encode what may hold a lone surrogate.
+
+    Raises:
+        UnicodeEncodeError: it holds one.
+    """
+    encoded = text if isinstance(text, bytes) else text.encode()
+    # Writing the value again takes as long as reading it, and few files have such an escape.
+    if b"\\ud" in encoded or b"\\uD" in encoded:
+        json.dumps(value, ensure_ascii=False).encode()
+
+
+class RepeatedKey(ValueError):
+    """A key that an object has twice, so that one of its values would be lost."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"key `{clip(name, 60)}` appears twice")
+        self.name = name
 
 
 def refuse_repeated_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
     """Make an object of its keys and values, for `object_pairs_hook`.
 
     Raises:
-        ValueError: a key appears twice; one of the two values would be lost.
+        RepeatedKey: a key appears twice.
     """
     value = dict(pairs)
     if len(value) < len(pairs):
         seen = set[str]()
         for name, _ in pairs:
             if name in seen:
-                raise ValueError(f"key `{clip(name, 60)}` appears twice")
+                raise RepeatedKey(name)
             seen.add(name)
     return value
 

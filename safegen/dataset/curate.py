@@ -70,8 +70,7 @@ HEAD_COLUMNS = (
     "scenario_id",
     *STORED_AXES,
     *("set_id", "goal_id", "source", "source_licence", "taxonomy", "is_confirmed", "is_wrapped"),
-    TWIN,
-    *("shard", "expectation", "messages", "base_prompt"),
+    *(TWIN, "shard", "expectation", "messages", "base_prompt"),
 )
 """Columns that all drafts of a scenario share."""
 BEST_COLUMNS = (

@@ -40,6 +40,8 @@ from safegen.store.json_files import write_json
 from safegen.store.run_folder import RunFolder
 
 T = TypeVar("T")
+TwinKey = tuple[str | None, str | None, str]
+"""Names that twins share: goal, set and twin."""
 RowResult = list[PlannedScenario] | Unlabelled | ExcludedRow
 """The scenarios of a planned row, or the reason why it is listed or excluded."""
 
@@ -66,6 +68,8 @@ class PromptImport:
     columns: ColumnMap
     spool: RowSpool
     profile: FileProfile = field(default_factory=FileProfile)
+    twin_rows: Counter[TwinKey] = field(default_factory=Counter[TwinKey])
+    """Number of used rows of each twin."""
     open_rows: dict[str, tuple[bool, bool]] = field(default_factory=dict[str, tuple[bool, bool]])
     """Flags by `text_key`: labels are missing, harm is missing."""
     blind_labels: Mapping[str, BlindLabels] = field(default_factory=dict[str, BlindLabels])
@@ -116,6 +120,8 @@ class PromptImport:
         self.profile.add(original, shown=row)
         if row is None:
             return ExcludedRow("redact")
+        if (key := _twin_key(row)) is not None:
+            self.twin_rows[key] += 1
         labels = None in (row.intent, row.evidence, row.detail)
         harm = row.harm is None
         if (labels or harm) and check_row(row, self.context) is None:
@@ -274,8 +280,8 @@ def _list_changes(row: PromptRow, scenario: Scenario) -> list[ChangedRow]:
 class _HeldTwins:
     """Scenarios of rows that wait for their twins, because a set is checked as a whole."""
 
-    def __init__(self, rows: Iterator[PromptRow]) -> None:
-        self._left = Counter(key for row in rows if (key := _twin_key(row)))
+    def __init__(self, rows: Mapping[TwinKey, int]) -> None:
+        self._left = Counter(rows)
         self._planned: dict[object, list[PlannedScenario]] = {}
 
     def add(self, row: PromptRow, planned: list[PlannedScenario]) -> None:
@@ -291,7 +297,7 @@ class _HeldTwins:
         return self._planned.pop(key, [])
 
 
-def _twin_key(row: PromptRow) -> tuple[str | None, ...] | None:
+def _twin_key(row: PromptRow) -> TwinKey | None:
     return (row.goal, row.set, row.twin) if row.twin else None
 
 
@@ -335,7 +341,7 @@ class _RowSelection:
         Raises:
             _ContradictionsFound: at the end, if rows contradict each other that were not known to.
         """
-        held = _HeldTwins(self._prompts.iter_rows())
+        held = _HeldTwins(self._prompts.twin_rows)
         for row, resolved in self._prompts.iter_results():
             self._rows += 1
             result = resolved if row is None else self._decide(row, resolved)

@@ -199,12 +199,17 @@ def _list_turns(value: object, place: str) -> list[Mapping[str, object]]:
         raise UserError(f"`{place}` is neither text nor a list of messages")
     turns: list[Mapping[str, object]] = []
     for turn in cast("Iterable[object]", value):
-        dump = getattr(turn, "model_dump", None)
-        plain: object = dump() if callable(dump) else turn
+        plain = _dump_model(turn)
         if not isinstance(plain, Mapping):
             raise UserError(f"`{place}` holds a `{type(plain).__name__}` in place of a message")
         turns.append(cast("Mapping[str, object]", plain))
     return turns
+
+
+def _dump_model(value: object) -> object:
+    """Convert a pydantic model to plain values; return any other value as it is."""
+    dump = getattr(value, "model_dump", None)
+    return dump() if callable(dump) else value
 
 
 def _is_tool_turn(turn: Mapping[str, object]) -> bool:
@@ -237,8 +242,7 @@ def _list_parts(content: object, place: str) -> list[object]:
 
 
 def _read_part(part: object, place: str) -> str:
-    dump = getattr(part, "model_dump", None)
-    plain: object = dump() if callable(dump) else part
+    plain = _dump_model(part)
     text = cast("Mapping[str, object]", plain).get("text") if isinstance(plain, Mapping) else plain
     # A part without text is an image or a refusal.
     if text is not None and not isinstance(text, str):

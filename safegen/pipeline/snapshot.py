@@ -265,7 +265,8 @@ def read_policies(folder: RunFolder) -> tuple[Policy, ...]:
     Raises:
         StoreDamaged: the snapshot cannot be read.
     """
-    return _parse_policies(folder, folder.read_snapshot())
+    chains = _parse_part(folder, folder.read_snapshot(), "policies", SpecChains).root
+    return tuple(_locate_policy(folder, chain) for chain in chains)
 
 
 def read_axes(folder: RunFolder, payload: SnapshotJson | None = None) -> Axes:
@@ -391,11 +392,6 @@ def _read_axes(folder: RunFolder, payload: SnapshotJson) -> _Part[Axes]:
     axes = _parse_part(folder, payload, "axes", Axes)
     current = _find_current(axes_file.load_axes, lambda file: file == axes)
     return _Part(axes, [] if current.matches else [SnapshotKey("axes", "axes")])
-
-
-def _parse_policies(folder: RunFolder, payload: SnapshotJson) -> tuple[Policy, ...]:
-    chains = _parse_part(folder, payload, "policies", SpecChains).root
-    return tuple(_locate_policy(folder, chain) for chain in chains)
 
 
 def _locate_policy(folder: RunFolder, chain: Sequence[Spec]) -> Policy:

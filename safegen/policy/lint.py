@@ -32,7 +32,7 @@ from safegen.policy.source_map import (
     find_home,
     locate_problems,
 )
-from safegen.policy.spec import Policy
+from safegen.policy.spec import Policy, find_deciding_rules
 
 # An agent acts without a person who reads the answer first, so it comes before the public.
 PROFILE_ORDER: tuple[Profile, ...] = (
@@ -240,7 +240,11 @@ def _iter_stricter(at: Situation) -> Iterator[Situation]:
 
 def _check_authority(policy: Policy) -> Iterator[SpecProblem]:
     faults: dict[str, tuple[Rule, dict[str, Rule], dict[str, None], list[Situation]]] = {}
-    higher_rules = {lower: _decide_above(policy, lower) for lower in AUTHORITY}
+    # The rules that would decide among those of higher authority alone.
+    higher_rules = {
+        lower: find_deciding_rules([r for r in policy.leaf_rules if _is_above(r.authority, lower)])
+        for lower in AUTHORITY
+    }
     for at, rule in policy.rule_by_situation.items():
         for lower, higher, profile in (
             *_find_shadowed(higher_rules[rule.authority], at, rule),
@@ -263,15 +267,6 @@ def _check_authority(policy: Policy) -> Iterator[SpecProblem]:
             f" at {describe_situations(places)}{scope}; a lower authority can only narrow: {remedy}"
         )
         yield SpecProblem("authority", loc, message, depth)
-
-
-def _decide_above(policy: Policy, lower: Authority) -> dict[Situation, Rule]:
-    """Find the rule that would decide each situation among the rules of higher authority alone."""
-    higher = [rule for rule in policy.leaf_rules if _is_above(rule.authority, lower)]
-    deciding: dict[Situation, Rule] = {}
-    for rule in reversed(higher):  # an earlier rule replaces a later one
-        deciding.update(dict.fromkeys(rule.when.situations, rule))
-    return deciding
 
 
 def _find_shadowed(

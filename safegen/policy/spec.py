@@ -45,6 +45,14 @@ class SpecSource(NamedTuple):
         return self.path.suffix != ".json"
 
 
+def find_deciding_rules(rules: Sequence[Rule]) -> dict[Situation, Rule]:
+    """Return the first rule of a list that holds in each situation; a situation without one is missing."""
+    deciding: dict[Situation, Rule] = {}
+    for rule in reversed(rules):  # an earlier rule replaces a later one
+        deciding.update(dict.fromkeys(rule.when.situations, rule))
+    return deciding
+
+
 class RuleReach(NamedTuple):
     """The profiles and values of evidence of the situations that a rule decides."""
 
@@ -168,9 +176,7 @@ class Policy:
     def rule_by_situation(self) -> dict[Situation, Rule]:
         """The rule of every situation that has one, at the leaf."""
         # There are 500 situations, so a table of all of them is cheap.
-        deciding: dict[Situation, Rule] = {}
-        for rule in reversed(self.leaf_rules):  # an earlier rule replaces a later one
-            deciding.update(dict.fromkeys(rule.when.situations, rule))
+        deciding = find_deciding_rules(self.leaf_rules)
         return {at: deciding[at] for at in ALL_SITUATIONS if at in deciding}
 
     @cached_property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
+from typing import NamedTuple
 
 from safegen.config.goals import Dialogue, Goal, Script, Turn, UserTurn
 from safegen.core.types import (
@@ -127,25 +128,19 @@ def plan_turns(
     messages: tuple[Message, ...] = ()
     now = profile
     scenarios: list[PlannedScenario] = []
-    for number, (turn, evidence, intent) in enumerate(
-        zip(
-            dialogue.turns,
-            strongest_evidence(dialogue.turns),
-            cumulative_intents(dialogue),
-            strict=True,
-        )
-    ):
+    labelled = zip(dialogue.turns, label_turns(dialogue), strict=True)
+    for number, (turn, labels) in enumerate(labelled):
         now = turn.verified or now
         messages = (*messages, Message(role="user", content=turn.text))
         if turn.reply is not None:
             messages = (*messages, Message(role="assistant", content=turn.reply))
             continue
         spec = PromptSpec(
-            intent=intent,
+            intent=labels.intent,
             dialogue=dialogue.intent,
             paraphrase=paraphrase,
             profile=now,
-            evidence=evidence,
+            evidence=labels.evidence,
             detail=turn.detail,
             messages=add_system_turn(choose_system_turn(context.locale, set_, now), messages),
             apt=turn.answer,
@@ -162,18 +157,24 @@ def plan_turns(
     return scenarios
 
 
-def cumulative_intents(whole: Dialogue | Script) -> Iterator[Intent]:
-    """Yield, for each turn, the intent that the conversation shows so far.
+class TurnLabels(NamedTuple):
+    """The labels that a conversation shows up to a turn."""
 
-    It is malicious only after evidence of it. Before a turn that clarifies, it is dual-use.
-    """
+    evidence: Evidence
+    """The evidence with the highest precedence so far."""
+    intent: Intent
+    """Malicious only after evidence of it; dual-use before a turn that clarifies."""
+
+
+def label_turns(whole: Dialogue | Script) -> Iterator[TurnLabels]:
+    """Yield the labels of each turn."""
     # The label must follow from what the messages show so far.
     is_open = any(turn.clarifies for turn in whole.turns)
     for turn, evidence in zip(whole.turns, strongest_evidence(whole.turns), strict=True):
         is_open = is_open and not turn.clarifies
         hidden = evidence in HARMLESS_EVIDENCE or evidence == "self"
         unclear = is_open or (whole.intent == "malicious" and hidden)
-        yield "dual_use" if unclear else whole.intent
+        yield TurnLabels(evidence, "dual_use" if unclear else whole.intent)
 
 
 def _goal_for_turn(goal: Goal, turn: UserTurn) -> Goal:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, cast
 
 from safegen.core.hashing import canonical_json
+from safegen.core.strict_json import RepeatedKey, refuse_repeated_keys
 from safegen.core.types import Message, ReplyFormat
 from safegen.teachers._thinking import split_thinking
 
@@ -133,14 +134,6 @@ def parse_object(text: str, schema: Mapping[str, object]) -> ParsedObject:
     return ParsedObject(None, strict.problem or found.problem or "there is no JSON object in it")
 
 
-class RepeatedKey(Exception):
-    """A key that an object has twice, so that one of its values would be lost."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__(name)
-        self.name = name
-
-
 class _FoundObjects(NamedTuple):
     fitting: list[dict[str, object]]
     problem: str
@@ -153,7 +146,7 @@ def _find_objects(body: str, schema: Mapping[str, object]) -> _FoundObjects:
     Raises:
         RepeatedKey: an object has a key twice.
     """
-    decoder = json.JSONDecoder(object_pairs_hook=_make_object)
+    decoder = json.JSONDecoder(object_pairs_hook=refuse_repeated_keys)
     fitting: list[dict[str, object]] = []
     first_problem, position = "", 0
     for _ in range(MAX_STARTS):
@@ -163,6 +156,8 @@ def _find_objects(body: str, schema: Mapping[str, object]) -> _FoundObjects:
         position = start + 1
         try:
             value, end = cast("tuple[dict[str, object], int]", decoder.raw_decode(body, start))
+        except RepeatedKey:
+            raise
         except (ValueError, RecursionError):
             continue
         problem = find_schema_problem(value, schema)
@@ -171,13 +166,6 @@ def _find_objects(body: str, schema: Mapping[str, object]) -> _FoundObjects:
             position = end
         first_problem = first_problem or problem or ""
     return _FoundObjects(fitting, first_problem)
-
-
-def _make_object(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    value = dict(pairs)
-    if len(value) < len(pairs):
-        raise RepeatedKey(next(k for k, n in Counter(k for k, _ in pairs).items() if n > 1))
-    return value
 
 
 def _repair(body: str, schema: Mapping[str, object]) -> _FoundObjects:

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -39,19 +40,32 @@ def recipe(folder: Path, url: str) -> Path:
     )
 
 
+class StraightRun(NamedTuple):
+    """The requests of a run without a kill, and the port of its endpoint."""
+
+    requests: list[Body]
+    port: int
+
+
+def run_straight(
+    folder: Path, capsys: pytest.CaptureFixture[str], respond: Callable[[Body], str]
+) -> StraightRun:
+    folder.mkdir()
+    with FakeEndpoint(respond, latency_s=LATENCY_S) as fake:
+        result = cli(capsys, "generate", recipe(folder, fake.url), "-o", folder / "out")
+        assert result.code == 0, result.err
+        return StraightRun([*fake.requests], int(fake.url.rsplit(":", 1)[1].removesuffix("/v1")))
+
+
 @pytest.mark.slow
 def test_killed_judged_run_repeats_no_stored_reply(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     whole, broken = tmp_path / "whole", tmp_path / "broken"
-    whole.mkdir()
+    straight = run_straight(whole, capsys, answer)
+    digests = {digest(body) for body in straight.requests}
     broken.mkdir()
-    with FakeEndpoint(answer, latency_s=LATENCY_S) as fake:
-        straight = cli(capsys, "generate", recipe(whole, fake.url), "-o", whole / "out")
-        assert straight.code == 0, straight.err
-        digests = {digest(body) for body in fake.requests}
-        port = int(fake.url.rsplit(":", 1)[1].removesuffix("/v1"))
-    with FakeEndpoint(answer, latency_s=LATENCY_S, port=port) as fake:
+    with FakeEndpoint(answer, latency_s=LATENCY_S, port=straight.port) as fake:
         recipe(broken, fake.url)
         with started("generate", "recipe.yaml", "-o", "out", cwd=broken) as process:
 
@@ -108,15 +122,10 @@ def test_judged_run_killed_at_random_gives_equal_bytes(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], seed: int
 ) -> None:
     whole, broken = tmp_path / "whole", tmp_path / "broken"
-    whole.mkdir()
+    straight = run_straight(whole, capsys, moody_answer)
+    kills = sorted(random.Random(seed).sample(range(1, len(straight.requests)), 4))
     broken.mkdir()
-    with FakeEndpoint(moody_answer, latency_s=LATENCY_S) as fake:
-        straight = cli(capsys, "generate", recipe(whole, fake.url), "-o", whole / "out")
-        assert straight.code == 0, straight.err
-        count = len(fake.requests)
-        port = int(fake.url.rsplit(":", 1)[1].removesuffix("/v1"))
-    kills = sorted(random.Random(seed).sample(range(1, count), 4))
-    with FakeEndpoint(moody_answer, latency_s=LATENCY_S, port=port) as fake:
+    with FakeEndpoint(moody_answer, latency_s=LATENCY_S, port=straight.port) as fake:
         recipe(broken, fake.url)
         for kill in kills:
             with started("generate", "recipe.yaml", "-o", "out", cwd=broken) as process:

@@ -22,7 +22,7 @@ from safegen.core.types import (
 from safegen.policy import loader, spec
 from safegen.policy.decide import compute_expectation
 from safegen.policy.lint import lint_policy
-from safegen.scenarios.dialogues import cumulative_intents, strongest_evidence
+from safegen.scenarios.dialogues import label_turns, strongest_evidence
 from tests.policy.test_golden_expectations import SHIPPED
 
 TREE = taxonomy.load_taxonomy("core")
@@ -89,7 +89,7 @@ def test_other_red_lines_of_the_spec_stay_closed() -> None:
 def test_protection_is_no_sign_of_ill_intent() -> None:
     turns = [UserTurn(text="x", detail=1, evidence=e) for e in ("protective", "none", "contextual")]
     whole = Dialogue(goal="a.b/c", kind="late_reveal", intent="malicious", turns=tuple(turns))
-    assert [*cumulative_intents(whole)] == ["dual_use", "dual_use", "malicious"]
+    assert [labels.intent for labels in label_turns(whole)] == ["dual_use", "dual_use", "malicious"]
     assert [*strongest_evidence(turns)] == ["protective", "protective", "contextual"]
     prompt = {"text": "x", "detail": 1, "evidence": "protective"}
     with pytest.raises(ValidationError, match="malicious prompt needs"):

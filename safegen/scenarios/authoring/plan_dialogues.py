@@ -29,10 +29,9 @@ from safegen.scenarios.context import (
     plan_scenario,
 )
 from safegen.scenarios.dialogues import (
-    cumulative_intents,
     danger_attributes,
     dialogue_attributes,
-    strongest_evidence,
+    label_turns,
 )
 
 
@@ -128,22 +127,16 @@ def _plan_turns(
     set_ = make_set_id(context.tree.file.taxonomy, goal, axes=axes, author=index + 1)
     first = now = _choose_profile(script, context.allowed_profiles(goal.harm), number)
     before: ScriptTurn | None = None
-    for turn_number, (turn, evidence, intent) in enumerate(
-        zip(
-            script.turns,
-            strongest_evidence(script.turns),
-            cumulative_intents(script),
-            strict=True,
-        )
-    ):
+    labelled = zip(script.turns, label_turns(script), strict=True)
+    for turn_number, (turn, labels) in enumerate(labelled):
         now = turn.verified or now
         if turn.reply is None:
             spec = PromptSpec(
-                intent=intent,
+                intent=labels.intent,
                 dialogue=script.intent,
                 paraphrase=0,
                 profile=now,
-                evidence=evidence,
+                evidence=labels.evidence,
                 detail=turn.detail,
                 messages=(),
                 attributes=(
@@ -155,7 +148,7 @@ def _plan_turns(
                 source="author",
                 licence=LICENCE,
             )
-            slot = PromptSlot(spec.intent, turn_number, evidence, turn.detail)
+            slot = PromptSlot(spec.intent, turn_number, spec.evidence, turn.detail)
             brief = _make_brief(context, goal, script, turn, slot=slot, before=before, sample=index)
             item = plan_scenario(goal, set_, spec, context)
             yield replace(item, brief=brief.to_json(), knowledge=EMPTY_KNOWLEDGE)
