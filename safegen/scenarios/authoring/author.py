@@ -56,7 +56,7 @@ class AuthorTemplates:
 
 @dataclass(frozen=True, slots=True)
 class AuthoredPrompt:
-    """A prompt that passed every check; its slot has the detail that labellers read."""
+    """A prompt that passed every check; its slot has the evidence and detail that labellers read."""
 
     slot: PromptSlot
     text: str
@@ -302,11 +302,11 @@ def _build_result(authoring: _SetAuthoring, attempts: Sequence[_SetAttempt]) -> 
 
 def _build_prompt(attempt: _SetAttempt, slot: PromptSlot) -> AuthoredPrompt:
     case = attempt.cases[slot.name]
-    read_detail = case.labels.detail
-    assert read_detail is not None, "an unsure detail is a fault"
-    # The detail that was read decides the expectation, because the student sees only the text.
+    read = case.labels
+    assert read.detail is not None and read.evidence is not None, "an unsure label is a fault"
+    # The labels that were read decide the expectation, because the student sees only the text.
     return AuthoredPrompt(
-        replace(slot, detail=read_detail),
+        replace(slot, evidence=read.evidence, detail=read.detail),
         attempt.texts[slot.name],
         judged_checks.confirmed_attributes(case),
     )
