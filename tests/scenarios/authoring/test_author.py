@@ -255,6 +255,19 @@ async def test_judged_detail_is_kept_if_expectation_holds() -> None:
     assert [p.slot.detail for p in authored.prompts] == [1, 4, 3, 3]
 
 
+async def test_protective_evidence_is_recorded_if_limits_hold() -> None:
+    truths = {**TRUTHS, HONEST["benign_0"]: Truth("benign", "protective", detail=1)}
+    authored = await written(Author().teacher(), Judge(truths).teacher())
+    assert authored.prompts is not None
+    assert [p.slot.evidence for p in authored.prompts] == ["protective", "none", "none", "stated"]
+
+
+async def test_protective_evidence_that_raises_the_ceiling_fails() -> None:
+    truths = {**TRUTHS, HONEST["dual_use_0"]: Truth("dual_use", "protective")}
+    authored = await written(Author().teacher(), Judge(truths).teacher())
+    assert [(f.gate, f.slot) for f in authored.faults] == [("evidence", "dual_use_0")]
+
+
 async def test_unconfirmed_trait_is_not_recorded() -> None:
     truths = {**TRUTHS, HONEST["dual_use_0"]: Truth("dual_use", tone="not_shown")}
     authored = await written(Author().teacher(), Judge(truths).teacher())
