@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import sys
 from collections import Counter
@@ -17,6 +16,7 @@ from safegen.cli.render.console import (
     make_text,
     print_out,
 )
+from safegen.core import event_loop
 from safegen.core.finding import CheckStatus, DoctorFinding
 from safegen.core.plural import format_plural
 from safegen.pipeline.preflight.doctor import FindingGroup, examine
@@ -29,7 +29,7 @@ MARK_WIDTH, NAME_WIDTH = 6, 12
 
 def run_doctor(recipe: str, *, output: Path | None, plugins: Sequence[str], json: bool) -> int:
     """Print all findings; return 1 if a check fails."""
-    return asyncio.run(_print_report(recipe, output=output, plugins=plugins, json=json))
+    return event_loop.run(_print_report(recipe, output=output, plugins=plugins, json=json))
 
 
 async def _print_report(

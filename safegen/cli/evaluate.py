@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -27,7 +26,7 @@ from safegen.cli.score import (
     list_rates,
 )
 from safegen.config.recipe import PluginRef
-from safegen.core import plugins as plugin_lookup
+from safegen.core import event_loop, plugins as plugin_lookup
 from safegen.core.errors import UserError
 from safegen.core.plural import format_plural
 from safegen.pipeline.evaluate import EvaluatedModel, Evaluation, aevaluate
@@ -52,7 +51,7 @@ def run_evaluate(
     refs = make_models(models, endpoints=endpoints, key_names=key_names)
     try:
         with show_progress(sys.stderr) as (watch, _):
-            evaluation = asyncio.run(
+            evaluation = event_loop.run(
                 aevaluate(source, refs, output=output, plugins=plugins, watch=watch)
             )
     except KeyboardInterrupt:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import shlex
 import signal
 import sys
@@ -16,6 +15,7 @@ from safegen.cli.render.console import format_counts, format_json_line
 from safegen.cli.render.errors import print_differences, print_message
 from safegen.cli.render.progress import ProgressReader, print_line, show_progress
 from safegen.cli.render.summary import format_yield, print_summary
+from safegen.core import event_loop
 from safegen.core.errors import UserError
 from safegen.core.plural import format_plural
 from safegen.dataset.dropped import count_losses
@@ -211,7 +211,7 @@ def _run_recipe(
     _handle_end_signals()
     try:
         with show_progress(sys.stderr) as (watch, counters):
-            return asyncio.run(
+            return event_loop.run(
                 api.agenerate(
                     recipe,
                     output=folder,

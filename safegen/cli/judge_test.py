@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from collections.abc import Iterator, Sequence
 
@@ -11,6 +10,7 @@ from rich.console import Console
 from safegen.cli.render.console import format_json_line, make_console, make_text, print_out
 from safegen.cli.render.progress import show_progress
 from safegen.cli.render.tables import print_table
+from safegen.core import event_loop
 from safegen.pipeline.judge_check import (
     REWRITES,
     Comparison,
@@ -26,7 +26,7 @@ HEADS = ("judge", "traps right", "leaks passed", "largest shift", "flips", "poli
 def run_judge_test(recipe: str, *, plugins: Sequence[str], json: bool) -> int:
     """Print the result of each judge; return 1 if one has a bias."""
     with show_progress(sys.stderr) as (watch, _):
-        test = asyncio.run(test_judges(recipe, trusted=plugins, watch=watch))
+        test = event_loop.run(test_judges(recipe, trusted=plugins, watch=watch))
     if json:
         for result in test.results:
             sys.stdout.write(format_json_line(_to_json(test, result)))

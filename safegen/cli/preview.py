@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -34,6 +33,7 @@ from safegen.cli.show import (
     render_record,
     render_situation,
 )
+from safegen.core import event_loop
 from safegen.core.errors import RunError
 from safegen.core.plural import format_plural
 from safegen.core.types import Record
@@ -60,7 +60,7 @@ def show_preview(
     inputs = resolve_recipe(recipe, trusted=plugins)
     try:
         with show_progress(sys.stderr) as (watch, _):
-            result = asyncio.run(previews.preview_recipe(inputs, sets=sets, watch=watch))
+            result = event_loop.run(previews.preview_recipe(inputs, sets=sets, watch=watch))
     except KeyboardInterrupt:
         print_line(sys.stderr, "interrupted; nothing was kept")
         return INTERRUPTED

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -17,6 +16,7 @@ from safegen.cli.render.console import (
 )
 from safegen.cli.render.progress import print_line, show_progress
 from safegen.cli.render.tables import print_table
+from safegen.core import event_loop
 from safegen.core.errors import UserError
 from safegen.core.plural import format_plural
 from safegen.core.types import Mode
@@ -60,7 +60,7 @@ def run_score(
             plugins=tuple(plugins),
             watch=watch,
         )
-        report = asyncio.run(score_path(file, request, output=output))
+        report = event_loop.run(score_path(file, request, output=output))
     if json:
         sys.stdout.write(format_json_line({"file": file, **report.to_json()}))
     else:

@@ -16,7 +16,7 @@ from safegen.config.goals import Goal, Prompt, record_evidence
 from safegen.core.errors import ItemError
 from safegen.core.hashing import digest
 from safegen.core.statistics import Interval, pair_kappa, wilson_interval
-from safegen.core.types import INTENTS, Evidence, Expectation, Intent, Teacher
+from safegen.core.types import HARMLESS_EVIDENCE, INTENTS, Evidence, Expectation, Intent, Teacher
 from safegen.judges.blind_labels import (
     LabelFiles,
     OnError,
@@ -24,7 +24,7 @@ from safegen.judges.blind_labels import (
     gather_all,
     read_labels,
 )
-from safegen.policy.decide import expectation_key
+from safegen.policy.decide import limits_key
 
 DEFAULT_BAR = 0.85
 """Agreement from which a labeller is used, at the lower end of its 95 % interval.
@@ -233,7 +233,7 @@ def is_doubtful(intent: Intent, prompt: Prompt) -> bool:
     """
     if prompt.disputed:
         return True
-    if prompt.evidence != "none":
+    if prompt.evidence not in HARMLESS_EVIDENCE:
         return False
     is_low = prompt.detail < STRATEGY
     return is_low if intent == "dual_use" else intent == "benign" and not is_low
@@ -355,10 +355,10 @@ def _compare(
     prompt: KnownPrompt, reading: _PromptReading, expect: ExpectKnown, *, reads_harm: bool = False
 ) -> list[_Comparison]:
     labels = reading.labels
-    known_key = expectation_key(expect(prompt.harm, prompt.evidence, prompt.detail))
+    known_key = limits_key(expect(prompt.harm, prompt.evidence, prompt.detail))
     key = None
     if labels is not None and labels.evidence is not None and labels.detail is not None:
-        key = expectation_key(expect(prompt.harm, labels.evidence, labels.detail))
+        key = limits_key(expect(prompt.harm, labels.evidence, labels.detail))
     comparisons = [
         _Comparison("intent", prompt.intent, labels and labels.intent),
         _Comparison("evidence", prompt.evidence, labels and labels.evidence),

@@ -9,6 +9,7 @@ from contextvars import copy_context
 from threading import Thread
 from typing import Any, TypeVar
 
+from safegen.core import event_loop
 from safegen.core.errors import UserError
 
 T = TypeVar("T")
@@ -28,7 +29,7 @@ def run_in_own_loop(work: Callable[[], Coroutine[Any, Any, T]], *, instead: str)
     try:
         asyncio.get_running_loop()
     except RuntimeError:  # no running loop
-        return asyncio.run(work())
+        return event_loop.run(work())
     raise UserError(f"an event loop is running; use `await safegen.{instead}(…)`")
 
 

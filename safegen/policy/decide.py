@@ -77,6 +77,13 @@ def is_drafted_without_spec(expectation: Expectation, tier: Tier) -> bool:
     return expectation.mode == "direct_answer" and tier == "allowed"
 
 
+def limits_key(expectation: Expectation) -> tuple[object, ...]:
+    """Reduce an expectation to what it leaves out and requires; a direct answer leaves nothing out."""
+    if expectation.mode == "direct_answer":
+        return (expectation.mode, tuple(sorted(expectation.required)))
+    return expectation_key(expectation)
+
+
 def expectation_key(expectation: Expectation) -> tuple[object, ...]:
     """Reduce an expectation to the parts that an answer depends on."""
     return (

@@ -12,7 +12,7 @@ from safegen.config.language_pack import Element, Locale, fold_case
 from safegen.config.recipe import Recipe
 from safegen.core import timed_pattern
 from safegen.core.errors import ConfigError, RunError
-from safegen.core.timed_pattern import TimedPattern
+from safegen.core.timed_pattern import TimedPattern, allow_open_brackets
 from safegen.pipeline import api
 from safegen.validators._text import find_pattern, iter_matches
 from safegen.validators.required_elements import find_element
@@ -192,6 +192,12 @@ def test_shipped_patterns_run_without_regex_package() -> None:
 def test_shipped_patterns_pass_the_probe() -> None:
     for pattern in language_pack._load_shipped_patterns():
         TimedPattern(language_pack._fold_pattern(pattern), place="en").probe()
+
+
+def test_shipped_patterns_are_regular_expressions() -> None:
+    with allow_open_brackets():
+        patterns = [re.compile(p) for p in language_pack._load_shipped_patterns()]
+    assert len(patterns) > 200
 
 
 def test_patterns_that_cannot_be_joined_are_rejected(workdir: Path) -> None:
