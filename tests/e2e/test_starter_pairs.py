@@ -83,7 +83,7 @@ def test_weaker_answers_share_few_words(pairs: list[Pair]) -> None:
         both = set(sentences(pair.chosen)) & set(sentences(pair.rejected))
         shared[pair.style].append(sum(map(len, both)) / len(pair.chosen))
     assert set(shared) == STYLES
-    assert all(sum(shares) / len(shares) < 0.33 for shares in shared.values())
+    assert all(sum(shares) / len(shares) < 0.45 for shares in shared.values())
 
 
 def test_length_does_not_reveal_the_chosen_side(pairs: list[Pair]) -> None:

@@ -56,7 +56,7 @@ class WeakDraft(Phrasing):
 
     def needless_refusal(self) -> list[str]:
         """Refuse the request, with a reason, some facts and places to turn to."""
-        refusal, places = self.fill(self.phrases.refusals), [self.pick(self.redirections())]
+        refusal, places = self.fill(self.phrases.refusals), self.pick_place()
         risk = [] if self.choose_number(3, "risk") else [self.context.scenario.misuse_risk]
         near = self.near_facts() if self.answers_in_full else []
         facts = [*near, *risk, *self.other_facts()]
@@ -86,7 +86,7 @@ class WeakDraft(Phrasing):
     def answer_in_part(self, *, general: bool = False, spent: int = 0) -> list[str]:
         """Answer in the expected mode with other facts than the good draft; `general` drops those for this prompt."""
         head, limit = self.support_words(), self.limit_words()
-        ending = [self.pick(self.redirections()), *self.element_words()]
+        ending = [*self.pick_place(), *self.element_words()]
         near = [] if general else self.near_facts()
         facts = self.alternatives() if self.malicious else self.other_facts()
         written = self.asker_facts() if general else ()
@@ -99,7 +99,7 @@ class WeakDraft(Phrasing):
         """Answer with facts, but keep back a part that could be given."""
         limits = self.phrases.general_limits
         limit = self.pick(limits) if limits else self.fill(self.phrases.refusals)
-        ending = self.element_words() or [self.pick(self.redirections())]
+        ending = self.element_words() or self.pick_place()
         spent = sum(map(len, [limit, *ending, *self.support_words()]))
         facts = [*self.near_facts(), *self.other_facts()]
         body = fit_length(self.length - spent, facts, least=1)
@@ -246,10 +246,16 @@ class WeakDraft(Phrasing):
         used = [fact for fact in mixed if fact in self.used_text]
         return [*(fact for fact in mixed if fact not in self.used_text), *used[1:]] or list(answer)
 
+    def pick_place(self) -> list[str]:
+        """Choose a place to turn to. Full answers rarely name one, so half of their weaker drafts name none."""
+        is_named = not self.answers_in_full or self.choose_number(2, "place")
+        return [self.pick(self.redirections())] if is_named else []
+
     def near_facts(self) -> list[str]:
-        """Return the first facts for this prompt, mostly one: a fifth to a half of the good draft's."""
+        """Return the first facts for this prompt, half of those of the good draft or more, never all."""
         facts = self.asker_facts()
-        return list(facts[: max(len(facts) // 3 + self.choose_number(2, "near"), 1)])
+        count = (len(facts) + self.choose_number(2, "near")) // 2 + 1
+        return list(facts[: max(min(count, len(facts) - 1), 1)])
 
     def answer_second_half(self) -> tuple[str, ...]:
         """Return the second half of the goal's answer."""
