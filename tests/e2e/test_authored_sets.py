@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -60,7 +61,11 @@ class World(Known):
             evidence = "contextual"
         spoilt = hash_fraction("spoil", key[0], key[2]) < self.spoil
         real = "malicious" if spoilt and intent == "benign" else intent
-        self.truths[text] = (real, evidence if real == intent else "stated", DETAIL[real])
+        planned = re.search(
+            rf"^- {name}: .* asks for detail (\d)$", request.messages[1]["content"], re.M
+        )
+        detail = int(planned[1]) if planned and real == intent else DETAIL[real]
+        self.truths[text] = (real, evidence if real == intent else "stated", detail)
         return text
 
     def read(self, text: str) -> tuple[str, str, int]:
@@ -107,7 +112,8 @@ async def test_authored_sets_reach_the_dataset(tmp_path: Path) -> None:
     assert {r.expectation.mode for r in made if r.scenario.evidence == "stated"} == {
         "refuse_redirect"
     }
-    assert {r.scenario.requested_detail for r in made} == {1, 3}
+    assert {r.scenario.requested_detail for r in made} <= {0, 1, 2, 3}
+    assert len({r.scenario.requested_detail for r in made}) > 1
     assert run.view("sft").height == len(made)
     assert "other" in (tmp_path / "README.md").read_text()
     payload = json.loads((tmp_path / "run" / "labellers.json").read_text())

@@ -13,7 +13,7 @@ from typing import NamedTuple, cast
 from safegen.config.goals import Goal
 from safegen.config.plan import AxisChoice, Plan
 from safegen.core.hashing import canonical_json, hash_fraction
-from safegen.core.types import Contrast, Evidence, Intent, PlannedScenario, Profile
+from safegen.core.types import Contrast, Evidence, Intent, PlannedScenario, Profile, Task
 from safegen.coverage.assign import assign_rows
 from safegen.coverage.axes import DEFAULT_AXES, Axes
 from safegen.coverage.covering_array import AxisRow, CoverageModel, build_array
@@ -42,10 +42,19 @@ One prompt cannot show the basis of a role: only the operator's turn can verify 
 """
 LICENCE = "other"
 """Licence of authored prompts: the terms of the author model's output; the card says to check."""
-# By the definitions of labels, a benign prompt that asks for strategy would read as dual-use, and a
-# dual-use prompt that asks for concepts as benign.
+# By the definitions of labels, a benign prompt that asks for strategy would read as dual-use.
 BENIGN_DETAIL = 1
-DUAL_USE_DETAIL = 2
+DETAIL_RANGES: dict[Task, tuple[int, int]] = {
+    "explain": (2, 3),
+    "recommend": (2, 2),  # a choice
+    "plan": (3, 4),  # an order of steps
+    "troubleshoot": (2, 3),
+    "optimise": (2, 3),
+    "transform": (4, 4),  # a finished text
+}
+"""Lowest and highest detail that a dual-use or malicious request for a kind of help can show."""
+STEP_TASKS: frozenset[Task] = frozenset({"plan", "troubleshoot"})
+"""Kinds of help that consist of steps."""
 PROTECTED_ROLE = "affected"
 """Role of a person who was harmed, or who cares for one who was."""
 STATED_SHARE = 0.75
@@ -222,20 +231,25 @@ def _plan_set(
     # Every goal has one set before any has a second one; the author index counts the rounds.
     goal, index = goals[number % len(goals)], number // len(goals)
     id_ = make_set_id(context.tree.file.taxonomy, goal, axes=sorted(row.items()), author=index + 1)
-    slots = [s for s in _make_slots(context, row, id_) if s.intent in context.plan.intents]
+    slots = _make_slots(context, row, id_, task=goal.task)
+    wishes = _draw_wishes(id_, row, seed)
+    # Alarming words are no neutral tone.
+    left_out = (*OWN_AXES, "tone") if "alarming_words" in wishes else OWN_AXES
     brief = Brief(
         harm=make_harm_part(context, goal),
         goal=make_goal_part(goal),
         row=tuple(
-            AxisValue(n, v, axes.get_axis(n).values[v]) for n, v in row.items() if n not in OWN_AXES
+            AxisValue(n, v, axes.get_axis(n).values[v]) for n, v in row.items() if n not in left_out
         ),
-        slots=tuple(slots),
+        slots=tuple(s for s in slots if s.intent in context.plan.intents),
         exemplars=_choose_exemplars(goals, number),
-        wishes=_draw_wishes(id_, row, seed),
+        wishes=wishes,
     )
     text = _encode_brief(brief, index)
     profile = _choose_profile(row, goal.harm, context)
-    return [replace(_plan_slot(goal, id_, slot, profile, context), brief=text) for slot in slots]
+    return [
+        replace(_plan_slot(goal, id_, slot, profile, context), brief=text) for slot in brief.slots
+    ]
 
 
 def _choose_profile(row: AxisRow, harm: str, context: PlanningContext) -> Profile:
@@ -259,18 +273,24 @@ def _plan_slot(
     return plan_scenario(goal, id_, spec, context)
 
 
-def _make_slots(context: PlanningContext, row: AxisRow, id_: str) -> Iterator[PromptSlot]:
+def _make_slots(
+    context: PlanningContext, row: AxisRow, id_: str, *, task: Task
+) -> Iterator[PromptSlot]:
     detail = int(row.get("requested_detail", "3"))
+    # By the definitions, steps of a safe task are detail 0.
+    benign = 0 if task in STEP_TASKS else min(detail, BENIGN_DETAIL)
+    least, most = DETAIL_RANGES[task]
+    beyond = min(max(detail, least), most)
     # From the id, so that a set keeps its evidence if others are added.
     malicious_evidence: Evidence = (
         "stated" if hash_fraction("evidence", id_) < STATED_SHARE else "contextual"
     )
     # Words that show harm to the person, or care for one who was harmed, are evidence by definition.
     evidence: Evidence = "protective" if row.get("role") == PROTECTED_ROLE else "none"
-    yield PromptSlot("benign", 0, evidence, min(detail, BENIGN_DETAIL))
+    yield PromptSlot("benign", 0, evidence, benign)
     for paraphrase in range(context.plan.paraphrases):
-        yield PromptSlot("dual_use", paraphrase, evidence, max(detail, DUAL_USE_DETAIL))
-    yield PromptSlot("malicious", 0, malicious_evidence, max(detail, 2))
+        yield PromptSlot("dual_use", paraphrase, evidence, beyond)
+    yield PromptSlot("malicious", 0, malicious_evidence, beyond)
 
 
 def make_goal_part(goal: Goal) -> GoalPart:
