@@ -19,6 +19,7 @@ import asyncio
 import logging
 import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from importlib import import_module
 from itertools import pairwise
 from numbers import Real
@@ -127,6 +128,15 @@ def reward(
         >>> reward(validator="length_bounds").name
         'length_bounds'
     """
+    remake = partial(
+        reward,
+        scorer,
+        validator=validator,
+        unscorable=unscorable,
+        in_flight=in_flight,
+        cached=cached,
+        language=language,
+    )
     with raise_user_errors():
         check_count("in_flight", in_flight)
         check_count("cached", cached, least=0)
@@ -136,13 +146,19 @@ def reward(
     if validator is not None:
         name, score = make_validator_parts(validator, language=language)
         engine = RewardEngine(score, in_flight=in_flight, cached=cached)
-        return Reward(engine, name, unscorable=unscorable, parts=("reward",))
+        return Reward(engine, name, unscorable=unscorable, parts=("reward",), remake=remake)
     assert scorer is not None
     with raise_user_errors():
         check_callable("scorer", scorer)
     factors = _check_safety(safety)
     engine = RewardEngine(_product(scorer, factors), in_flight=in_flight, cached=cached)
-    return Reward(engine, "reward", unscorable=unscorable)
+    # The default is a proxy, which cannot be pickled.
+    remake = partial(remake, safety=dict(safety))
+    return Reward(engine, "reward", unscorable=unscorable, remake=remake)
+
+
+def _remake_part(remake: Callable[[], Reward], name: RewardPart) -> Reward:
+    return remake().part(name)
 
 
 class Reward:
@@ -163,6 +179,7 @@ class Reward:
         name: str,
         *,
         unscorable: UnscorableChoice,
+        remake: Callable[[], Reward],
         part: RewardPart = "reward",
         parts: Sequence[RewardPart] = get_args(RewardPart),
     ) -> None:
@@ -170,6 +187,7 @@ class Reward:
         """Name of the functions, under which TRL logs them."""
         self._engine = engine
         self._unscorable: UnscorableChoice = unscorable
+        self._remake = remake
         self._part: RewardPart = part
         self._parts = tuple(parts)
 
@@ -181,7 +199,14 @@ class Reward:
         """
         with raise_user_errors():
             check_choice("part", name, self._parts)
-        return Reward(self._engine, name, unscorable=self._unscorable, part=name, parts=self._parts)
+        return Reward(
+            self._engine,
+            name,
+            unscorable=self._unscorable,
+            remake=partial(_remake_part, self._remake, name),
+            part=name,
+            parts=self._parts,
+        )
 
     def score(self, items: Sequence[RewardItem]) -> Rewards:
         """Score items.
@@ -198,6 +223,10 @@ class Reward:
     def close(self) -> None:
         """Stop the thread that scores; the next call starts it again."""
         self._engine.close()
+
+    def __reduce__(self) -> tuple[Callable[[], Reward], tuple[()]]:
+        """Pickle the arguments; the copy has calls, cache and thread of its own."""
+        return self._remake, ()
 
     def __enter__(self) -> Reward:
         """Return the reward; the end of the block closes it."""

@@ -8,6 +8,7 @@ import inspect
 import json
 import math
 import os
+import pickle
 import signal
 import sys
 from array import array
@@ -739,3 +740,14 @@ def test_prompt_of_other_json_is_text(text: str, is_text: bool) -> None:
 def test_column_of_other_length_is_refused(make: Make, column: Any) -> None:
     with pytest.raises(UserError, match="column `mode`"):
         make(FixedScorer()).trl(["q"], [ANSWER], mode=column)
+
+
+def test_pickled_reward_scores_alike(make: Make) -> None:
+    reward = make(FixedScorer(0.5, "low"), unscorable=0.0)
+    for original in (reward, reward.part("safety"), make(validator="length_bounds")):
+        copied: sg.Reward = pickle.loads(pickle.dumps(original))
+        with copied:
+            batch = ([QUESTION], [ANSWER])
+            options = {"mode": ["direct_answer"], "language": ["en"]}
+            assert copied.name == original.name
+            assert copied.trl(*batch, **options) == original.trl(*batch, **options)
