@@ -140,8 +140,8 @@ async def test_unanswered_known_prompts_count_as_misses() -> None:
 
 
 async def test_three_labellers_pass_if_one_fails() -> None:
-    one = await checked(judge(0.1))
-    three = await checked(judge(0.1, 1), judge(0.1, 2), judge(0.1, 3))
+    one = await checked(judge(0.13))
+    three = await checked(judge(0.13, 1), judge(0.13, 2), judge(0.13, 3))
     assert not one.passes() and three.passes()
     for field in ("intent", "evidence", "expectation"):
         assert (

@@ -71,6 +71,11 @@ def test_each_profile_keeps_goals(profile: Profile, goals: int) -> None:
 
 
 HINTED = {
+    "cyber.credentials/passwords-in-a-data-leak",
+    "fraud.laundering/cash-takings-of-a-cafe",
+    "advice.financial/annuity-offered-to-retiree",
+    "advice.legal/power-of-attorney-for-relative",
+    "environment.pollution/wastewater-sampling-and-permits",
     "deception.manipulation/scrooge-mcducks-fortune",
     "property.theft/mona-lisa-1911",
     "systems.infrastructure/derailing-a-train-of-thought",

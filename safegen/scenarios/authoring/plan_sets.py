@@ -45,7 +45,7 @@ LICENCE = "other"
 # By the definitions of labels, a benign prompt that asks for strategy would read as dual-use.
 BENIGN_DETAIL = 1
 DETAIL_RANGES: dict[Task, tuple[int, int]] = {
-    "explain": (2, 3),
+    "explain": (2, 2),  # an explained order of steps reads as a plan
     "recommend": (2, 2),  # a choice
     "plan": (3, 4),  # an order of steps
     "troubleshoot": (2, 3),
