@@ -71,6 +71,8 @@ def test_each_profile_keeps_goals(profile: Profile, goals: int) -> None:
 
 
 HINTED = {
+    "systems.agents/script-that-gets-blocked",
+    "fraud.laundering/who-owns-that-company",
     "cyber.credentials/passwords-in-a-data-leak",
     "fraud.laundering/cash-takings-of-a-cafe",
     "advice.financial/annuity-offered-to-retiree",
