@@ -36,10 +36,10 @@ def parse_json(text: str | bytes) -> object:
 
 
 def _check_surrogates(text: str | bytes, value: object) -> None:
-    """Encode what may hold a lone surrogate.
+    """Check that a text and its parsed value can be encoded as UTF-8.
 
     Raises:
-        UnicodeEncodeError: it holds one.
+        UnicodeEncodeError: one of them holds a lone surrogate.
     """
     encoded = text if isinstance(text, bytes) else text.encode()
     # Writing the value again takes as long as reading it, and few files have such an escape.
@@ -50,9 +50,10 @@ def _check_surrogates(text: str | bytes, value: object) -> None:
 class RepeatedKey(ValueError):
     """A key that an object has twice, so that one of its values would be lost."""
 
-    def __init__(self, name: str) -> None:
-        super().__init__(f"key `{clip(name, 60)}` appears twice")
-        self.name = name
+    @classmethod
+    def of(cls, name: str) -> RepeatedKey:
+        """Make the error of a key."""
+        return cls(f"key `{clip(name, 60)}` appears twice")
 
 
 def refuse_repeated_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
@@ -66,7 +67,7 @@ def refuse_repeated_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
         seen = set[str]()
         for name, _ in pairs:
             if name in seen:
-                raise RepeatedKey(name)
+                raise RepeatedKey.of(name)
             seen.add(name)
     return value
 

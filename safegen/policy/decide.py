@@ -78,7 +78,7 @@ def is_drafted_without_spec(expectation: Expectation, tier: Tier) -> bool:
 
 
 def limits_key(expectation: Expectation) -> tuple[object, ...]:
-    """Reduce an expectation to what it leaves out and requires; a direct answer leaves nothing out."""
+    """Reduce an expectation as `expectation_key` does, but without ceiling and floor of a direct answer."""
     if expectation.mode == "direct_answer":
         return (expectation.mode, tuple(sorted(expectation.required)))
     return expectation_key(expectation)

@@ -126,7 +126,7 @@ def parse_object(text: str, schema: Mapping[str, object]) -> ParsedObject:
         strict = _find_objects(body, schema)
         found = strict if strict.fitting else _repair(body, schema)
     except RepeatedKey as e:
-        return ParsedObject(None, f"key `{e.name[:40]}` appears twice")
+        return ParsedObject(None, str(e))
     if any(value != found.fitting[0] for value in found.fitting[1:]):
         return ParsedObject(None, "it holds two different objects")
     if found.fitting:
@@ -191,7 +191,7 @@ def _repair(body: str, schema: Mapping[str, object]) -> _FoundObjects:
         return _FoundObjects([], problem)
     for name, count in _count_keys(fixed).items():
         if len(re.findall(rf"""(["']){re.escape(name)}\1\s*:""", text)) > count:
-            raise RepeatedKey(name)
+            raise RepeatedKey.of(name)
     return _FoundObjects([fixed], "")
 
 

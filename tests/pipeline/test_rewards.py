@@ -742,8 +742,9 @@ def test_column_of_other_length_is_refused(make: Make, column: Any) -> None:
         make(FixedScorer()).trl(["q"], [ANSWER], mode=column)
 
 
-def test_pickled_reward_scores_alike(make: Make) -> None:
-    reward = make(FixedScorer(0.5, "low"), unscorable=0.0)
+def test_pickled_reward_gives_equal_scores(make: Make) -> None:
+    safety = {"none": 1.0, "negligible": 1.0, "low": 0.25, "moderate": 0.0, "high": 0.0}
+    reward = make(FixedScorer(0.5, "low"), safety=safety)
     for original in (reward, reward.part("safety"), make(validator="length_bounds")):
         copied: sg.Reward = pickle.loads(pickle.dumps(original))
         with copied:

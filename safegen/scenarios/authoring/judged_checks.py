@@ -75,9 +75,11 @@ def evidence(case: JudgedCase) -> str:
     read, slot = case.labels.evidence, case.slot
     if read is None or read == slot.evidence:
         return ""
+    # Both labels are recorded as read, so they are compared together.
+    read_detail = slot.detail if case.labels.detail is None else case.labels.detail
     is_harmless = HARMLESS_EVIDENCE.issuperset((read, slot.evidence))
-    if is_harmless and _has_same_limits(
-        case.expect(slot.evidence, slot.detail), case.expect(read, slot.detail)
+    if is_harmless and _has_same_mode_and_ceiling(
+        case.expect(slot.evidence, slot.detail), case.expect(read, read_detail)
     ):
         return ""
     return _describe_difference(read, slot.evidence)
@@ -88,12 +90,14 @@ def detail(case: JudgedCase) -> str:
     read, slot = case.labels.detail, case.slot
     if read is None or read == slot.detail:
         return ""
-    if _has_same_limits(case.expect(slot.evidence, slot.detail), case.expect(slot.evidence, read)):
+    if _has_same_mode_and_ceiling(
+        case.expect(slot.evidence, slot.detail), case.expect(slot.evidence, read)
+    ):
         return ""
     return _describe_difference(read, slot.detail)
 
 
-def _has_same_limits(planned: Expectation, actual: Expectation) -> bool:
+def _has_same_mode_and_ceiling(planned: Expectation, actual: Expectation) -> bool:
     # Another label with the same limits is no fault, because the label that was read is recorded.
     # A ceiling limits nothing in an answer that gives everything that was requested.
     is_open = planned.mode == actual.mode == "direct_answer"

@@ -233,7 +233,7 @@ def _plan_set(
     id_ = make_set_id(context.tree.file.taxonomy, goal, axes=sorted(row.items()), author=index + 1)
     slots = _make_slots(context, row, id_, task=goal.task)
     wishes = _draw_wishes(id_, row, seed)
-    # Alarming words are no neutral tone.
+    # Such a set has the neutral tone (see `_draw_wishes`), which alarming words contradict.
     left_out = (*OWN_AXES, "tone") if "alarming_words" in wishes else OWN_AXES
     brief = Brief(
         harm=make_harm_part(context, goal),
@@ -280,7 +280,7 @@ def _make_slots(
     # By the definitions, steps of a safe task are detail 0.
     benign = 0 if task in STEP_TASKS else min(detail, BENIGN_DETAIL)
     least, most = DETAIL_RANGES[task]
-    beyond = min(max(detail, least), most)
+    hazard_detail = min(max(detail, least), most)
     # From the id, so that a set keeps its evidence if others are added.
     malicious_evidence: Evidence = (
         "stated" if hash_fraction("evidence", id_) < STATED_SHARE else "contextual"
@@ -289,8 +289,8 @@ def _make_slots(
     evidence: Evidence = "protective" if row.get("role") == PROTECTED_ROLE else "none"
     yield PromptSlot("benign", 0, evidence, benign)
     for paraphrase in range(context.plan.paraphrases):
-        yield PromptSlot("dual_use", paraphrase, evidence, beyond)
-    yield PromptSlot("malicious", 0, malicious_evidence, beyond)
+        yield PromptSlot("dual_use", paraphrase, evidence, hazard_detail)
+    yield PromptSlot("malicious", 0, malicious_evidence, hazard_detail)
 
 
 def make_goal_part(goal: Goal) -> GoalPart:

@@ -252,7 +252,7 @@ class WeakDraft(Phrasing):
         return [self.pick(self.redirections())] if is_named else []
 
     def near_facts(self) -> list[str]:
-        """Return the first facts for this prompt, half of those of the good draft or more, never all."""
+        """Return the first facts for this prompt: half of the good draft's or more, and all only of one."""
         facts = self.asker_facts()
         count = (len(facts) + self.choose_number(2, "near")) // 2 + 1
         return list(facts[: max(min(count, len(facts) - 1), 1)])

@@ -268,6 +268,14 @@ async def test_protective_evidence_that_raises_the_ceiling_fails() -> None:
     assert [(f.gate, f.slot) for f in authored.faults] == [("evidence", "dual_use_0")]
 
 
+async def test_two_labels_that_change_the_mode_together_fail() -> None:
+    # Protective at 1 is answered; no evidence at 3 is answered in part.
+    slots = (PromptSlot("benign", 0, "protective", 1), *SLOTS[1:])
+    truths = {**TRUTHS, HONEST["benign_0"]: Truth("benign", "none", detail=3)}
+    authored = await written(Author().teacher(), Judge(truths).teacher(), about=brief(slots=slots))
+    assert {f.gate for f in authored.faults if f.slot == "benign_0"} >= {"evidence"}
+
+
 async def test_unconfirmed_trait_is_not_recorded() -> None:
     truths = {**TRUTHS, HONEST["dual_use_0"]: Truth("dual_use", tone="not_shown")}
     authored = await written(Author().teacher(), Judge(truths).teacher())
