@@ -70,7 +70,8 @@ def intent(case: JudgedCase) -> str:
 def evidence(case: JudgedCase) -> str:
     """Fail a prompt that shows other evidence than the slot's.
 
-    `protective` in place of `none`, or the reverse, fails only if it changes the limits of the answer.
+    `protective` in place of `none`, or the reverse, fails only if it changes the limits of the answer,
+    because the label that was read is recorded.
     """
     read, slot = case.labels.evidence, case.slot
     if read is None or read == slot.evidence:
@@ -78,7 +79,7 @@ def evidence(case: JudgedCase) -> str:
     # Both labels are recorded as read, so they are compared together.
     read_detail = slot.detail if case.labels.detail is None else case.labels.detail
     is_harmless = HARMLESS_EVIDENCE.issuperset((read, slot.evidence))
-    if is_harmless and _has_same_mode_and_ceiling(
+    if is_harmless and _has_equal_limits(
         case.expect(slot.evidence, slot.detail), case.expect(read, read_detail)
     ):
         return ""
@@ -90,15 +91,12 @@ def detail(case: JudgedCase) -> str:
     read, slot = case.labels.detail, case.slot
     if read is None or read == slot.detail:
         return ""
-    if _has_same_mode_and_ceiling(
-        case.expect(slot.evidence, slot.detail), case.expect(slot.evidence, read)
-    ):
+    if _has_equal_limits(case.expect(slot.evidence, slot.detail), case.expect(slot.evidence, read)):
         return ""
     return _describe_difference(read, slot.detail)
 
 
-def _has_same_mode_and_ceiling(planned: Expectation, actual: Expectation) -> bool:
-    # Another label with the same limits is no fault, because the label that was read is recorded.
+def _has_equal_limits(planned: Expectation, actual: Expectation) -> bool:
     # A ceiling limits nothing in an answer that gives everything that was requested.
     is_open = planned.mode == actual.mode == "direct_answer"
     return is_open or (planned.mode, planned.ceiling) == (actual.mode, actual.ceiling)

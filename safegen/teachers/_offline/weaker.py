@@ -247,12 +247,13 @@ class WeakDraft(Phrasing):
         return [*(fact for fact in mixed if fact not in self.used_text), *used[1:]] or list(answer)
 
     def pick_place(self) -> list[str]:
-        """Choose a place to turn to. Full answers rarely name one, so half of their weaker drafts name none."""
+        """Choose a place to turn to; half of the weaker drafts for a full answer name none."""
+        # Good full answers rarely name one, so a place would reveal the rejected side.
         is_named = not self.answers_in_full or self.choose_number(2, "place")
         return [self.pick(self.redirections())] if is_named else []
 
     def near_facts(self) -> list[str]:
-        """Return the first facts for this prompt: half of the good draft's or more, and all only of one."""
+        """Return the first facts for this prompt: at least half of the good draft's, but never all of several."""
         facts = self.asker_facts()
         count = (len(facts) + self.choose_number(2, "near")) // 2 + 1
         return list(facts[: max(min(count, len(facts) - 1), 1)])
